@@ -1,0 +1,52 @@
+import { type Static, Type } from '@sinclair/typebox';
+import { ItemId, Price, Quantity, Title, Topic } from './fields.js';
+
+export const Book = Type.Object(
+  {
+    id: ItemId,
+    title: Type.String(),
+    topic: Type.String(),
+    quantity: Type.Integer({ minimum: 0 }),
+    price: Type.Number({ minimum: 0 }),
+  },
+  {
+    title: 'Book',
+    examples: [{ id: 2, title: 'RPCs for Noobs', topic: 'distributed', quantity: 2, price: 50 }],
+  },
+);
+export type Book = Static<typeof Book>;
+
+/** A line of a search result. */
+export const BookTitle = Type.Object(
+  { id: ItemId, title: Type.String() },
+  { title: 'BookTitle', examples: [{ id: 2, title: 'RPCs for Noobs' }] },
+);
+export type BookTitle = Static<typeof BookTitle>;
+
+export const TopicCount = Type.Object(
+  { topic: Type.String(), titles: Type.Integer({ minimum: 1 }) },
+  { title: 'TopicCount', examples: [{ topic: 'distributed', titles: 2 }] },
+);
+export type TopicCount = Static<typeof TopicCount>;
+
+export const NewBook = Type.Object(
+  { title: Title, topic: Topic, quantity: Quantity, price: Price },
+  { additionalProperties: false, title: 'NewBook' },
+);
+export type NewBook = Static<typeof NewBook>;
+
+const change = {
+  price: Type.Optional(Price),
+  quantity: Type.Optional(Quantity),
+  quantity_delta: Type.Optional(Type.Integer({ minimum: -1_000_000_000, maximum: 1_000_000_000 })),
+};
+
+/** `quantity` sets the stock, `quantity_delta` adjusts it; naming both would be a contradiction. */
+export const BookChange = Type.Object(change, {
+  additionalProperties: false,
+  minProperties: 1,
+  not: { required: ['quantity', 'quantity_delta'] },
+  title: 'BookChange',
+  description: 'At least one change; quantity or quantity_delta, not both.',
+});
+export type BookChange = Static<typeof BookChange>;
