@@ -56,7 +56,7 @@ export const textPattern =
   '^(?![=+\\-@\\s])[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029\\ud800-\\udfff]*(?<!\\s)$';
 const Text = (description: string, maxLength: number) =>
   Type.String({ minLength: 1, maxLength, pattern: textPattern, description });
-export const maxTitleLength = 300;
+export const maxTitleLength = 500;
 export const maxTopicLength = 100;
 export const Title = Text('No control characters, not starting with = + - or @.', maxTitleLength);
 export const Topic = Text('No control characters, not starting with = + - or @.', maxTopicLength);

@@ -186,3 +186,5 @@ export const orderInternal = {
     },
   },
 } as const satisfies Contract;
+
+export { batchTimeoutMs, matchOutcomes, purchaseAnswer, purchaseFailure } from './batch.js';

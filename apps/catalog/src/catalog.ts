@@ -1,0 +1,141 @@
+import { type Batcher, createBatcher, QueueFull } from '@bazar/batching';
+import {
+  type Book,
+  type BookChange,
+  type BookTitle,
+  Failure,
+  type NewBook,
+  type TopicCount,
+} from '@bazar/contracts';
+import type { SaleOperation, SaleOutcome } from '@bazar/contracts/internal';
+import type { CatalogStore, Feed, Operation, Outcome, Totals } from './store.js';
+
+/** Waits `ms` milliseconds, then runs; the returned function takes the order back. */
+export type After = (ms: number, run: () => void) => () => void;
+
+export interface CatalogEffects {
+  readonly store: CatalogStore;
+  readonly after: After;
+}
+
+/** One commit carries at most this many operations; more waiting than `maxQueue` is overload. */
+const policy = { maxBatch: 1024, maxQueue: 20_000 };
+
+export type Written<Result extends Outcome['result']> = Extract<Outcome, { result: Result }>;
+
+/** What can be asked of the catalog; every method throws `Failure` and nothing else on purpose. */
+export interface Catalog {
+  info(id: number): Promise<Book>;
+  search(topic: string, after: number, limit: number): Promise<readonly BookTitle[]>;
+  topics(after: string, limit: number): Promise<readonly TopicCount[]>;
+  /** Decides sales in the order given. Each gets its own outcome; none fails another. */
+  sell(operations: readonly SaleOperation[]): Promise<SaleOutcome[]>;
+  change(id: string, itemId: number, change: BookChange): Promise<Written<'changed'>>;
+  add(id: string, book: NewBook): Promise<Written<'added'>>;
+  /** The feed that recovery reads: answers at once, or as soon as there is a sale after `after`. */
+  operations(after: number, limit: number, waitMs: number): Promise<Feed>;
+  totals(after: number, limit: number): Promise<Totals>;
+  /** Answers all that wait for a sale at once, as a stop must not wait for them. */
+  hurry(): void;
+  /** Answers everything accepted, then closes the store. */
+  close(): Promise<void>;
+}
+
+export function createCatalog({ store, after }: CatalogEffects): Catalog {
+  const sales = createSignal(after);
+  const commits = createBatcher(async (operations: readonly Operation[]) => {
+    const outcomes = await store.apply(operations);
+    if (outcomes.some(({ result }) => result === 'sold')) sales.notify();
+    return outcomes;
+  }, policy);
+
+  async function write<Result extends Outcome['result']>(operation: Operation, result: Result) {
+    const outcome = await commit(commits, operation);
+    if (outcome.result === 'failed') throw outcome.failure;
+    if (!isResult(outcome, result)) throw new TypeError(`${operation.kind}: ${outcome.result}`);
+    return outcome;
+  }
+
+  return {
+    async info(id) {
+      const book = await store.book(id);
+      if (book === undefined) throw new Failure('book_not_found', `there is no book ${id}`);
+      return book;
+    },
+    search: store.search,
+    topics: store.topics,
+    sell: (operations) => Promise.all(operations.map((operation) => sellOne(commits, operation))),
+    change: (id, itemId, change) => write({ id, kind: 'change', itemId, change }, 'changed'),
+    add: (id, book) => write({ id, kind: 'addition', book }, 'added'),
+    async operations(afterSale, limit, waitMs) {
+      const feed = await store.operations(afterSale, limit);
+      if (feed.lastSale > afterSale || waitMs === 0) return feed;
+      await sales.wait(waitMs);
+      return store.operations(afterSale, limit);
+    },
+    totals: store.totals,
+    hurry: sales.notify,
+    async close() {
+      await commits.close();
+      await store.close();
+    },
+  };
+}
+
+function isResult<Result extends Outcome['result']>(
+  outcome: Outcome,
+  result: Result,
+): outcome is Written<Result> {
+  return outcome.result === result;
+}
+
+async function sellOne(
+  commits: Batcher<Operation, Outcome>,
+  operation: SaleOperation,
+): Promise<SaleOutcome> {
+  const { operation_id, item_id: itemId } = operation;
+  try {
+    // Work whose caller has given up is not started: nobody would read its answer.
+    if (operation.timeout_ms === 0) throw new Failure('deadline_exceeded', 'no time was left');
+    const outcome = await commit(commits, { id: operation_id, kind: 'sale', itemId });
+    if (outcome.result === 'failed') throw outcome.failure;
+    if (outcome.result === 'sold' || outcome.result === 'sold_out') {
+      return { operation_id, ...outcome };
+    }
+    throw new TypeError(`sale: ${outcome.result}`);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const problem = { code: error.code, detail: error.message };
+    return { operation_id, result: 'failed', problem };
+  }
+}
+
+async function commit(commits: Batcher<Operation, Outcome>, operation: Operation) {
+  try {
+    return await commits.add(operation);
+  } catch (error) {
+    if (!(error instanceof QueueFull)) throw error;
+    throw new Failure('overloaded', 'too many operations are waiting', { cause: error });
+  }
+}
+
+/** Wakes whoever waits for something to happen, at the latest after the time each one gives. */
+function createSignal(after: After) {
+  const waiting = new Set<() => void>();
+  return {
+    notify() {
+      for (const wake of waiting) wake();
+    },
+    wait(ms: number): Promise<void> {
+      return new Promise((resolve) => {
+        const cancel = after(ms, wake);
+        function wake() {
+          cancel();
+          waiting.delete(wake);
+          resolve();
+        }
+        waiting.add(wake);
+      });
+    },
+  };
+}

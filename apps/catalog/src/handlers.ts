@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import {
+  canonicalId,
+  type catalogAdmin,
+  type catalog as catalogContract,
+  defaultLimit,
+} from '@bazar/contracts';
+import type { catalogInternal } from '@bazar/contracts/internal';
+import { type Handlers, nextLink, ready, representation } from '@bazar/service';
+import type { Catalog } from './catalog.js';
+
+export function publicHandlers(catalog: Catalog): Handlers<typeof catalogContract> {
+  return {
+    async search(request, reply) {
+      const { topic } = request.params;
+      const { after = 0, limit = defaultLimit } = request.query;
+      // One more than the page tells whether there is a next one.
+      const books = await catalog.search(topic, after, limit + 1);
+      const page = books.slice(0, limit);
+      const last = page.at(-1);
+      if (books.length > limit && last !== undefined) {
+        reply.header(
+          'Link',
+          nextLink(`/search/${encodeURIComponent(topic)}`, { after: last.id, limit }),
+        );
+      }
+      return representation(request, reply, ready(page));
+    },
+    async info(request, reply) {
+      return representation(request, reply, ready(await catalog.info(request.params.item_id)));
+    },
+    async topics(request, reply) {
+      const { after = '', limit = defaultLimit } = request.query;
+      const topics = await catalog.topics(after, limit + 1);
+      const page = topics.slice(0, limit);
+      const last = page.at(-1);
+      if (topics.length > limit && last !== undefined) {
+        reply.header('Link', nextLink('/topics', { after: last.topic, limit }));
+      }
+      return representation(request, reply, ready(page));
+    },
+  };
+}
+
+/** Without a key of the caller's an update gets one of its own, and cannot be repeated safely. */
+function keyOf(headers: { 'idempotency-key'?: string }): string {
+  const key = headers['idempotency-key'];
+  return key === undefined ? randomUUID() : canonicalId(key);
+}
+
+export function adminHandlers(catalog: Catalog): Handlers<typeof catalogAdmin> {
+  return {
+    async addBook(request, reply) {
+      const { book, replayed } = await catalog.add(keyOf(request.headers), request.body);
+      if (replayed) reply.header('Idempotency-Replayed', 'true');
+      return { message: 'Book added', book };
+    },
+    async update(request, reply) {
+      const { item_id } = request.params;
+      const { book, replayed } = await catalog.change(
+        keyOf(request.headers),
+        item_id,
+        request.body,
+      );
+      if (replayed) reply.header('Idempotency-Replayed', 'true');
+      return { message: 'Updated successfully', book };
+    },
+  };
+}
+
+export function internalHandlers(catalog: Catalog): Handlers<typeof catalogInternal> {
+  return {
+    updates: async (request) => ready({ outcomes: await catalog.sell(request.body.updates) }),
+    async operations(request) {
+      const { after = 0, limit = defaultLimit, wait_ms: waitMs = 0 } = request.query;
+      const feed = await catalog.operations(after, limit, waitMs);
+      return {
+        catalog_id: feed.catalogId,
+        first_sale: feed.firstSale,
+        last_sale: feed.lastSale,
+        operations: feed.operations.map(({ sale, operationId, itemId }) => ({
+          sale,
+          operation_id: operationId,
+          item_id: itemId,
+        })),
+      };
+    },
+    async totals(request) {
+      const { after = 0, limit = defaultLimit } = request.query;
+      const { sale, books } = await catalog.totals(after, limit);
+      return {
+        sale,
+        books: books.map(({ id, stocked, quantity, sold }) => ({
+          item_id: id,
+          stocked,
+          remaining: quantity,
+          sold,
+        })),
+      };
+    },
+  };
+}

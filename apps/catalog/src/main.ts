@@ -1,0 +1,36 @@
+import { randomUUID } from 'node:crypto';
+import { createLogger, runMain, StartError, serve } from '@bazar/service';
+import { nodeDisk, StorageError } from '@bazar/storage';
+import { buildCatalog } from './app.js';
+import { type After, createCatalog } from './catalog.js';
+import { readCatalogConfig } from './config.js';
+import { openCsvStore } from './store/csv.js';
+
+const after: After = (ms, run) => {
+  const timer = setTimeout(run, ms);
+  return () => clearTimeout(timer);
+};
+
+await runMain(async () => {
+  const config = readCatalogConfig(process.env);
+  const logger = createLogger('catalog', config.LOG_LEVEL);
+  const store = await openCsvStore({
+    disk: nodeDisk,
+    folder: config.DATA_DIR,
+    now: Date.now,
+    after,
+    newId: randomUUID,
+    log: (level, sentence) => logger[level](sentence),
+    onBroken(error) {
+      // What was acknowledged is safe; going on could acknowledge what is not.
+      logger.fatal(error, 'the disk failed: the service stops at once');
+      process.exit(1);
+    },
+  }).catch((error: unknown) => {
+    if (!(error instanceof StorageError)) throw error;
+    throw new StartError(`The catalog service cannot start: ${error.message}`, { cause: error });
+  });
+  const catalog = createCatalog({ store, after });
+  const app = buildCatalog(catalog, { config, logger });
+  await serve({ app, host: config.HOST, port: config.PORT, name: 'catalog', close: catalog.close });
+});

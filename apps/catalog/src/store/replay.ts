@@ -1,0 +1,129 @@
+import { type Place, StorageError } from '@bazar/storage';
+import type { Stock } from '../store.js';
+import { createOutcomes, type Outcomes } from './outcomes.js';
+import { isOutcome, type JournalRecord, readRecord } from './record.js';
+
+export type Checkpoint = Extract<JournalRecord, { kind: 'checkpoint' }>;
+
+/** What the journal says of one book: whole where a record showed it whole, or only its stock. */
+interface Effect {
+  sequence: number;
+  quantity: number;
+  sold: number;
+  whole: { readonly sequence: number; readonly stock: Stock } | undefined;
+}
+
+/** What a start learns from the journal. */
+export interface Replay {
+  readonly outcomes: Outcomes;
+  /** False until the header of a segment was read. */
+  begun: boolean;
+  catalogId: string | undefined;
+  checkpoint: Checkpoint | undefined;
+  /** Hashes of edited files that were adopted since the last checkpoint. */
+  readonly adopted: Set<string>;
+  readonly effects: Map<number, Effect>;
+  /** Takes one record. @throws StorageError for a record that cannot be */
+  take(payload: string, place: Place): void;
+}
+
+export function createReplay(): Replay {
+  let edits: Stock[] = [];
+  const replay: Replay = {
+    outcomes: createOutcomes(),
+    begun: false,
+    catalogId: undefined,
+    checkpoint: undefined,
+    adopted: new Set(),
+    effects: new Map(),
+    take(payload, place) {
+      try {
+        takeRecord(readRecord(payload), place);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new StorageError(
+          `the catalog's journal, record ${place.sequence} (segment ${place.segment}, byte ` +
+            `${place.offset}): ${reason}`,
+          { cause: error },
+        );
+      }
+    },
+  };
+
+  function takeRecord(record: JournalRecord, place: Place): void {
+    if (isOutcome(record)) replay.outcomes.remember(record, place);
+    switch (record.kind) {
+      case 'sale': {
+        const { quantity, sold } = record;
+        const whole = replay.effects.get(record.item)?.whole;
+        replay.effects.set(record.item, { sequence: place.sequence, quantity, sold, whole });
+        return;
+      }
+      case 'change':
+      case 'addition':
+        setWhole(record.stock, place.sequence);
+        return;
+      case 'edit':
+        edits.push(record.stock);
+        return;
+      case 'adopted':
+        // Rows of an adoption that never got its closing record stand before these; they are void.
+        for (const stock of edits.slice(edits.length - record.rows))
+          setWhole(stock, place.sequence);
+        edits = [];
+        replay.adopted.add(record.sha256);
+        return;
+      case 'segment':
+        takeSegment(record, place);
+        return;
+      case 'checkpoint':
+        replay.checkpoint = record;
+        replay.adopted.clear();
+        edits = [];
+    }
+  }
+
+  function setWhole(stock: Stock, sequence: number): void {
+    const { quantity, sold } = stock;
+    replay.effects.set(stock.id, { sequence, quantity, sold, whole: { sequence, stock } });
+  }
+
+  function takeSegment(record: Extract<JournalRecord, { kind: 'segment' }>, { segment }: Place) {
+    if (replay.catalogId !== undefined && replay.catalogId !== record.catalog) {
+      throw new TypeError(`belongs to catalog ${record.catalog}, not ${replay.catalogId}`);
+    }
+    const { lastSale } = replay.outcomes;
+    if (replay.begun && record.sale !== lastSale) {
+      throw new TypeError(`continues from sale ${record.sale}, but ${lastSale} was the last`);
+    }
+    replay.begun = true;
+    replay.catalogId = record.catalog;
+    replay.outcomes.begin(segment, record.sale);
+  }
+
+  return replay;
+}
+
+/** The stocks of an image with everything the journal recorded after it. */
+export function applyEffects(
+  image: readonly Stock[],
+  effects: Replay['effects'],
+  sequence: number,
+): Stock[] {
+  const stocks = new Map(image.map((stock) => [stock.id, stock]));
+  for (const [id, effect] of effects) {
+    if (effect.sequence <= sequence) continue;
+    const { quantity, sold, whole } = effect;
+    const base = whole !== undefined && whole.sequence > sequence ? whole.stock : stocks.get(id);
+    if (base === undefined)
+      throw new StorageError(`the journal sells book ${id}, which no image has`);
+    const stock = { ...base, quantity, sold };
+    if (stock.stocked !== quantity + sold) {
+      throw new StorageError(
+        `book ${id}: ${stock.stocked} stocked, but ${quantity} remain and ${sold} were sold`,
+      );
+    }
+    stocks.set(id, stock);
+  }
+  return [...stocks.values()];
+}

@@ -1,0 +1,29 @@
+import { listenFields, readConfig, requireTokensOffLoopback, urlsField } from '@bazar/service';
+import { type Static, Type } from '@sinclair/typebox';
+
+const Config = Type.Object({
+  ...listenFields({ port: 5000 }),
+  CATALOG_URLS: urlsField('http://127.0.0.1:5001'),
+  ORDER_URLS: urlsField('http://127.0.0.1:5002'),
+  RATE_LIMIT: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000,
+      description: 'requests a second per address, a whole number from 1',
+    }),
+  ),
+  CORS_ORIGINS: Type.Optional(
+    Type.String({
+      pattern: '^https?://[^\\s,/]+( *, *https?://[^\\s,/]+)*$',
+      description: 'origins such as https://shop.example, separated by commas',
+    }),
+  ),
+});
+export type Config = Static<typeof Config>;
+
+/** @throws ConfigError with a sentence that names the variable */
+export function readGatewayConfig(env: NodeJS.ProcessEnv): Config {
+  const config = readConfig(Config, env);
+  requireTokensOffLoopback(config, ['SERVICE_TOKEN']);
+  return config;
+}

@@ -1,0 +1,62 @@
+import { connectReplicas, type Replicas } from '@bazar/client/replicas';
+import { catalog, Failure, health, order } from '@bazar/contracts';
+import { orderInternal } from '@bazar/contracts/internal';
+import { splitUrls } from '@bazar/service';
+import type { Config } from './config.js';
+
+/** The services behind the gateway. */
+export interface Upstreams {
+  readonly catalog: Replicas<typeof catalog>;
+  readonly orders: Replicas<typeof order>;
+  /** Purchases go in batches, over connections of their own. */
+  readonly purchases: Replicas<typeof orderInternal>;
+  /** Per service `ok`, or a sentence that says what is wrong with it. */
+  health(): Promise<{ catalog: string; order: string }>;
+  close(): Promise<void>;
+}
+
+const policy = {
+  reads: { connections: 64, keepAliveTimeoutMs: 30_000, maxResponseBytes: 1024 * 1024 },
+  batches: { connections: 2, keepAliveTimeoutMs: 30_000, maxResponseBytes: 4 * 1024 * 1024 },
+  health: { connections: 1, keepAliveTimeoutMs: 30_000, maxResponseBytes: 64 * 1024 },
+  healthTimeoutMs: 1000,
+};
+
+export function connectUpstreams(config: Config): Upstreams {
+  const { SERVICE_TOKEN: token } = config;
+  const catalogUrls = splitUrls(config.CATALOG_URLS);
+  const orderUrls = splitUrls(config.ORDER_URLS);
+  const upstreams = {
+    catalog: connectReplicas(catalog, { urls: catalogUrls, ...policy.reads }),
+    orders: connectReplicas(order, { urls: orderUrls, ...policy.reads }),
+    purchases: connectReplicas(orderInternal, { urls: orderUrls, token, ...policy.batches }),
+  };
+  const checks = {
+    catalog: connectReplicas(health, { urls: catalogUrls, ...policy.health }),
+    order: connectReplicas(health, { urls: orderUrls, ...policy.health }),
+  };
+  return {
+    ...upstreams,
+    async health() {
+      const [catalogHealth, orderHealth] = await Promise.all([
+        askHealth(checks.catalog),
+        askHealth(checks.order),
+      ]);
+      return { catalog: catalogHealth, order: orderHealth };
+    },
+    async close() {
+      const all = [...Object.values(upstreams), ...Object.values(checks)];
+      await Promise.all(all.map((replicas) => replicas.close()));
+    },
+  };
+}
+
+async function askHealth(replicas: Replicas<typeof health>): Promise<string> {
+  try {
+    await replicas.next().ready({}, { timeoutMs: policy.healthTimeoutMs });
+    return 'ok';
+  } catch (error) {
+    if (error instanceof Failure) return error.message;
+    throw error;
+  }
+}

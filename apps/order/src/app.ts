@@ -1,0 +1,28 @@
+import { orderAdmin, order as publicContract } from '@bazar/contracts';
+import { orderInternal } from '@bazar/contracts/internal';
+import { createService, type FastifyInstance, mount, type ServiceOptions } from '@bazar/service';
+import type { AuditEffects } from './audit.js';
+import type { Config } from './config.js';
+import { adminHandlers, internalHandlers, publicHandlers } from './handlers.js';
+import type { Purchases } from './purchase.js';
+
+/** Room for the largest batch of purchases. */
+const batchBytes = 1024 * 1024;
+
+/** The order service over HTTP. It listens to nobody yet: `main.ts` does that. */
+export function buildOrder(
+  purchases: Purchases,
+  audit: AuditEffects,
+  options: Omit<ServiceOptions, 'name'> & { readonly config: Config },
+): FastifyInstance {
+  const app = createService({ ...options, name: 'order' });
+  const { ADMIN_TOKEN, SERVICE_TOKEN } = options.config;
+  mount(app, publicContract, publicHandlers(audit.store, purchases));
+  mount(app, orderAdmin, adminHandlers(audit), { token: ADMIN_TOKEN });
+  mount(app, orderInternal, internalHandlers(purchases), {
+    token: SERVICE_TOKEN,
+    bodyLimitBytes: batchBytes,
+    hidden: true,
+  });
+  return app;
+}

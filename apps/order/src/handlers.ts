@@ -1,0 +1,73 @@
+import {
+  canonicalId,
+  defaultLimit,
+  Failure,
+  type Order,
+  type orderAdmin,
+  type order as orderContract,
+} from '@bazar/contracts';
+import { type orderInternal, purchaseAnswer } from '@bazar/contracts/internal';
+import { callerOf, type Handlers, nextLink, ready } from '@bazar/service';
+import { v7 as newOrderId } from 'uuid';
+import { type AuditEffects, auditShop } from './audit.js';
+import type { Purchases } from './purchase.js';
+import type { LoggedOrder, OrderStore } from './store.js';
+
+function toOrder({ orderId, itemId, title, price, timestamp }: LoggedOrder): Order {
+  return { order_id: orderId, item_id: itemId, title, price, timestamp };
+}
+
+export function publicHandlers(
+  store: OrderStore,
+  purchases: Purchases,
+): Handlers<typeof orderContract> {
+  return {
+    async purchase(request, reply) {
+      const key = request.headers['idempotency-key'];
+      const { requestId, timeoutMs, traceparent } = callerOf(request);
+      const outcome = await purchases.purchase({
+        order_id: key === undefined ? newOrderId() : canonicalId(key),
+        item_id: request.params.item_id,
+        request_id: requestId,
+        ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
+        ...(traceparent !== undefined && { traceparent }),
+      });
+      const { answer, replayed } = purchaseAnswer(outcome);
+      if (replayed) reply.header('Idempotency-Replayed', 'true');
+      return ready(answer);
+    },
+    async order(request) {
+      const id = canonicalId(request.params.order_id);
+      const found = await store.find(id);
+      if (found === undefined) throw new Failure('order_not_found', `there is no order ${id}`);
+      return toOrder(found);
+    },
+  };
+}
+
+export function adminHandlers(effects: AuditEffects): Handlers<typeof orderAdmin> {
+  const { store } = effects;
+  return {
+    async orders(request, reply) {
+      const { after = 0, limit = defaultLimit } = request.query;
+      // One more than the page tells whether there is a next one.
+      const orders = await store.list(after, limit + 1);
+      const page = orders.slice(0, limit);
+      const last = page.at(-1);
+      if (orders.length > limit && last !== undefined) {
+        reply.header('Link', nextLink('/orders', { after: last.sale, limit }));
+      }
+      return ready(page.map((order) => ({ ...toOrder(order), sale: order.sale })));
+    },
+    audit: async () => ready(await auditShop(effects)),
+  };
+}
+
+export function internalHandlers(purchases: Purchases): Handlers<typeof orderInternal> {
+  return {
+    async purchases(request) {
+      const outcomes = await Promise.all(request.body.purchases.map(purchases.purchase));
+      return ready({ outcomes });
+    },
+  };
+}

@@ -1,0 +1,66 @@
+import { createLogger, runMain, StartError, serve } from '@bazar/service';
+import { nodeDisk, StorageError } from '@bazar/storage';
+import { buildOrder } from './app.js';
+import { connectCatalogs } from './catalogs.js';
+import { readOrderConfig } from './config.js';
+import { createPurchases } from './purchase.js';
+import { createRecovery } from './recovery.js';
+import { openCsvStore } from './store/csv.js';
+
+function after(ms: number, run: () => void): () => void {
+  const timer = setTimeout(run, ms);
+  return () => clearTimeout(timer);
+}
+
+await runMain(async () => {
+  const config = readOrderConfig(process.env);
+  const logger = createLogger('order', config.LOG_LEVEL);
+  const stopAtOnce = (error: Error, sentence: string) => {
+    logger.fatal(error, sentence);
+    process.exit(1);
+  };
+  const store = await openCsvStore({
+    disk: nodeDisk,
+    folder: config.DATA_DIR,
+    monotonic: () => performance.now(),
+    log: (level, sentence) => logger[level](sentence),
+    // What was acknowledged is safe; going on could acknowledge what is not.
+    onBroken: (error) => stopAtOnce(error, 'the order log failed: the service stops at once'),
+  }).catch((error: unknown) => {
+    if (!(error instanceof StorageError)) throw error;
+    throw new StartError(`The order service cannot start: ${error.message}`, { cause: error });
+  });
+  const catalogs = connectCatalogs(config.CATALOG_URLS, config.SERVICE_TOKEN);
+  const purchases = createPurchases({
+    store,
+    sell: catalogs.sell,
+    assertOpen: () => recovery.assertOpen(),
+  });
+  const recovery = createRecovery({
+    store,
+    readFeed: catalogs.readFeed,
+    recover: purchases.recover,
+    isInFlight: purchases.isInFlight,
+    after,
+    log: (level, sentence, cause) => logger[level]({ err: cause }, sentence),
+    onContradiction: (error) => stopAtOnce(error, error.message),
+  });
+  const app = buildOrder(
+    purchases,
+    { store, readFeed: catalogs.readFeed, readTotals: catalogs.readTotals },
+    { config, logger, ready: () => ({ catalog: recovery.health() }) },
+  );
+  recovery.start();
+  await serve({
+    app,
+    host: config.HOST,
+    port: config.PORT,
+    name: 'order',
+    async close() {
+      await recovery.stop();
+      await purchases.close();
+      await catalogs.close();
+      await store.close();
+    },
+  });
+});

@@ -1,0 +1,136 @@
+import { createBatcher, QueueFull } from '@bazar/batching';
+import { Failure } from '@bazar/contracts';
+import {
+  matchOutcomes,
+  type PurchaseOperation,
+  type PurchaseOutcome,
+  type SaleOperation,
+  type SaleOutcome,
+} from '@bazar/contracts/internal';
+import type { LoggedOrder, OrderStore } from './store.js';
+
+/** Asks the catalog to decide a batch of sales; a rejection leaves all of them unknown. */
+export type Sell = (operations: readonly SaleOperation[]) => Promise<readonly SaleOutcome[]>;
+
+export interface PurchaseEffects {
+  readonly store: OrderStore;
+  readonly sell: Sell;
+  /** @throws Failure while purchases must not be made, e.g. before the log is known to be whole */
+  readonly assertOpen: () => void;
+}
+
+/** Bounds of the two batches that a purchase joins: the call to the catalog, and the log's write. */
+const policy = {
+  sales: { maxBatch: 1024, maxQueue: 20_000 },
+  log: { maxBatch: 4096, maxQueue: 40_000 },
+};
+
+type Sold = Extract<SaleOutcome, { result: 'sold' }>;
+
+export interface Purchases {
+  /** Makes one purchase, or repeats its answer; what goes wrong is in the outcome. */
+  purchase(operation: PurchaseOperation): Promise<PurchaseOutcome>;
+  /** Finishes a sale that the catalog has and the log lacks. @throws Failure */
+  recover(orderId: string, itemId: number): Promise<void>;
+  /** True while a purchase under this id is being made. */
+  isInFlight(orderId: string): boolean;
+  close(): Promise<void>;
+}
+
+export function createPurchases({ store, sell, assertOpen }: PurchaseEffects): Purchases {
+  const inFlight = new Map<string, number>();
+  const sales = createBatcher<SaleOperation, SaleOutcome>(
+    async (operations: readonly SaleOperation[]) =>
+      matchOutcomes(operations, idOf, await sell(operations), idOf),
+    policy.sales,
+  );
+  const log = createBatcher(async (orders: readonly LoggedOrder[]) => {
+    await store.append(orders);
+    return orders;
+  }, policy.log);
+
+  async function decide(operation: PurchaseOperation): Promise<SaleOutcome> {
+    const { order_id: operation_id, ...rest } = operation;
+    const sale = { ...rest, operation_id, kind: 'sale', quantity_delta: -1 } as const;
+    return bounded(sales.add(sale));
+  }
+
+  async function record(operation: PurchaseOperation, outcome: Sold): Promise<LoggedOrder> {
+    const { order_id: orderId, item_id: itemId } = operation;
+    const { title, price, timestamp, sale } = outcome;
+    return bounded(log.add({ orderId, itemId, title, price, timestamp, sale }));
+  }
+
+  async function tell(operation: PurchaseOperation): Promise<PurchaseOutcome> {
+    const { order_id, item_id } = operation;
+    // Work whose caller has given up is not started: nobody would read its answer.
+    if (operation.timeout_ms === 0) throw new Failure('deadline_exceeded', 'no time was left');
+    const known = await store.find(order_id);
+    if (known !== undefined) {
+      if (known.itemId !== item_id) throw reused(order_id);
+      return soldOutcome(known, true);
+    }
+    assertOpen();
+    // A sale that could not be logged would spend stock on a buyer who is refused.
+    await store.assertRoom();
+    const outcome = await decide(operation);
+    if (outcome.result === 'failed') {
+      throw new Failure(outcome.problem.code, outcome.problem.detail, { foreign: true });
+    }
+    if (outcome.result === 'sold_out') {
+      return { order_id, result: 'sold_out', replayed: outcome.replayed };
+    }
+    return soldOutcome(await record(operation, outcome), outcome.replayed);
+  }
+
+  return {
+    async purchase(operation) {
+      const { order_id } = operation;
+      inFlight.set(order_id, (inFlight.get(order_id) ?? 0) + 1);
+      try {
+        return await tell(operation);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        const problem = { code: error.code, detail: error.message };
+        return { order_id, result: 'failed', problem };
+      } finally {
+        const others = (inFlight.get(order_id) ?? 1) - 1;
+        if (others === 0) inFlight.delete(order_id);
+        else inFlight.set(order_id, others);
+      }
+    },
+    async recover(orderId, itemId) {
+      const operation = { order_id: orderId, item_id: itemId, request_id: `recovery-${orderId}` };
+      const outcome = await decide(operation);
+      if (outcome.result === 'failed') {
+        throw new Failure(outcome.problem.code, outcome.problem.detail, { foreign: true });
+      }
+      if (outcome.result === 'sold') await record(operation, outcome);
+    },
+    isInFlight: (orderId) => inFlight.has(orderId),
+    async close() {
+      await sales.close();
+      await log.close();
+    },
+  };
+}
+
+const idOf = ({ operation_id }: SaleOperation | SaleOutcome) => operation_id;
+
+async function bounded<Result>(result: Promise<Result>): Promise<Result> {
+  try {
+    return await result;
+  } catch (error) {
+    if (!(error instanceof QueueFull)) throw error;
+    throw new Failure('overloaded', 'too many purchases are waiting', { cause: error });
+  }
+}
+
+function reused(orderId: string): Failure {
+  return new Failure('key_reused', `the key ${orderId} was used for another book`);
+}
+
+function soldOutcome(order: LoggedOrder, replayed: boolean): PurchaseOutcome {
+  const { orderId: order_id, itemId: item_id, title, price, timestamp } = order;
+  return { order_id, result: 'sold', replayed, item_id, title, price, timestamp };
+}

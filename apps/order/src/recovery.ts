@@ -1,0 +1,177 @@
+import { Failure } from '@bazar/contracts';
+import type { OrderStore } from './store.js';
+
+/** The catalog's feed: the sales after a number, by name only. */
+export interface Feed {
+  readonly catalog_id: string;
+  readonly first_sale: number;
+  readonly last_sale: number;
+  readonly operations: readonly { sale: number; operation_id: string; item_id: number }[];
+}
+
+/** Reads the feed; waits up to `waitMs` for a sale after the number, or until it is aborted. */
+export type ReadFeed = (
+  after: number,
+  limit: number,
+  waitMs: number,
+  signal?: AbortSignal,
+) => Promise<Feed>;
+
+export interface RecoveryEffects {
+  readonly store: OrderStore;
+  readonly readFeed: ReadFeed;
+  /** Submits a sale again and logs it after the catalog's answer. */
+  readonly recover: (orderId: string, itemId: number) => Promise<void>;
+  readonly isInFlight: (orderId: string) => boolean;
+  /** Waits `ms` milliseconds, then runs; the returned function takes the order back. */
+  readonly after: (ms: number, run: () => void) => () => void;
+  readonly log: (level: 'info' | 'warn', sentence: string, cause?: unknown) => void;
+  /** Called once, when the log and the catalog contradict each other: the service must stop. */
+  readonly onContradiction: (contradiction: Contradiction) => void;
+}
+
+/** The order log and the catalog cannot both be whole: a file was lost or restored. */
+export class Contradiction extends Error {
+  override readonly name = 'Contradiction';
+}
+
+const policy = {
+  pageSales: 1000,
+  waitMs: 5000,
+  /** Under load the newest sales are always on their way; asking more often would find no more. */
+  pauseMs: 250,
+};
+
+/**
+ * Looks, all the time, for sales that the catalog made and the log lacks, because somebody died in
+ * between. The feed only names them: each is submitted again, so that no answer escapes what the
+ * catalog does before it answers.
+ */
+export interface Recovery {
+  /** `ok`, or a sentence that says what is wrong between the log and the catalog. */
+  health(): string;
+  /** @throws Failure until the log and the catalog are known to agree */
+  assertOpen(): void;
+  start(): void;
+  stop(): Promise<void>;
+}
+
+export function createRecovery(effects: RecoveryEffects): Recovery {
+  const { store, readFeed, recover, isInFlight, after, log } = effects;
+  let obstacle: string | undefined = 'the order log has not been compared with the catalog yet';
+  let failing = false;
+  let stopped = false;
+  const stopping = new AbortController();
+  let wake = () => {};
+  let running: Promise<void> = Promise.resolve();
+
+  /** One look; true when there may be more to do at once. */
+  async function look(): Promise<boolean> {
+    // Read before the feed is, so that the feed cannot be behind it in an honest shop.
+    const reach = await store.reach();
+    const { watermark } = reach;
+    const waitMs = obstacle === undefined ? policy.waitMs : 0;
+    const feed = await readFeed(watermark, policy.pageSales, waitMs, stopping.signal);
+    await compare(store, feed, reach);
+    if (obstacle !== undefined) log('info', `the order log agrees with catalog ${feed.catalog_id}`);
+    obstacle = undefined;
+    const { lacking } = await store.sales(watermark, feed.operations.at(-1)?.sale ?? watermark);
+    const numbers = new Set(lacking);
+    const lost = feed.operations.filter(
+      ({ sale, operation_id }) => numbers.has(sale) && !isInFlight(operation_id),
+    );
+    await Promise.all(lost.map((sale) => recover(sale.operation_id, sale.item_id)));
+    if (lost.length > 0) {
+      log(
+        'warn',
+        `${lost.length} sales that the order log lacked were recovered, the first being ${lost[0]?.sale}`,
+      );
+    }
+    return lost.length === policy.pageSales;
+  }
+
+  async function lookAgain(): Promise<void> {
+    let more = false;
+    try {
+      more = await look();
+      if (failing) log('info', 'the catalog answers again');
+      failing = false;
+    } catch (error) {
+      if (stopped) return;
+      if (error instanceof Contradiction) {
+        stopped = true;
+        obstacle = error.message;
+        effects.onContradiction(error);
+        return;
+      }
+      if (!failing) log('warn', "the catalog's feed cannot be read; trying again", error);
+      failing = true;
+    }
+    if (!more) await pause();
+  }
+
+  function pause(): Promise<void> {
+    if (stopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      const cancel = after(policy.pauseMs, resolve);
+      wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  return {
+    health: () => obstacle ?? (failing ? 'the catalog does not answer' : 'ok'),
+    assertOpen() {
+      if (obstacle !== undefined) throw new Failure('unavailable', obstacle);
+    },
+    start() {
+      running = (async () => {
+        while (!stopped) await lookAgain();
+      })();
+    },
+    async stop() {
+      stopped = true;
+      stopping.abort();
+      wake();
+      await running;
+    },
+  };
+}
+
+/** @throws Contradiction naming what does not fit */
+async function compare(
+  store: OrderStore,
+  feed: Feed,
+  { watermark, lastSale }: Awaited<ReturnType<OrderStore['reach']>>,
+): Promise<void> {
+  const known = await store.catalogId();
+  if (known !== undefined && known !== feed.catalog_id) {
+    throw new Contradiction(
+      `the order log belongs to catalog ${known}, but catalog ${feed.catalog_id} answers: one of ` +
+        'the two data folders was replaced',
+    );
+  }
+  if (feed.last_sale < lastSale) {
+    throw new Contradiction(
+      `the order log has sales up to ${lastSale}, but the catalog knows only ${feed.last_sale}: ` +
+        `sales ${feed.last_sale + 1} to ${lastSale} are missing from the catalog's files`,
+    );
+  }
+  if (feed.first_sale > watermark + 1) {
+    throw new Contradiction(
+      `the order log is complete up to sale ${watermark}, but the catalog remembers only sales ` +
+        `from ${feed.first_sale} on: rows are missing from the order log`,
+    );
+  }
+  for (const { sale, operation_id } of feed.operations) {
+    const orderId = await store.orderOfSale(sale);
+    if (orderId !== undefined && orderId !== operation_id) {
+      throw new Contradiction(
+        `sale ${sale} is order ${orderId} in the order log, but ${operation_id} in the catalog`,
+      );
+    }
+  }
+  if (known === undefined) await store.adoptCatalog(feed.catalog_id);
+}

@@ -1,0 +1,165 @@
+import {
+  BadFile,
+  type Disk,
+  parseRows,
+  StorageError,
+  wholeLines,
+  wholeNumber,
+} from '@bazar/storage';
+import type { LoggedOrder } from '../store.js';
+import { checkOrderRow, header, readOrderCells, reportHeader } from './order-row.js';
+
+const fileName = 'order_log.csv';
+const newline = 0x0a;
+const carriageReturn = 0x0d;
+
+/** What a start finds in an order log. */
+export interface Scan {
+  /** Where the valid part ends, in bytes; what follows is a torn tail. */
+  readonly validBytes: number;
+  /** Up to where a valid row vouches that all was synced. */
+  readonly syncedBytes: number;
+  /** What must be appended before the first row: our header, perhaps after a newline. */
+  readonly preamble: string;
+  /** Rows in the report's own shape, from before the sales were numbered. */
+  readonly reportRows: number;
+  /** The number of torn bytes that `validBytes` leaves out. */
+  readonly tornBytes: number;
+}
+
+interface Line {
+  readonly bytes: Buffer;
+  readonly number: number;
+  readonly offset: number;
+  readonly terminated: boolean;
+}
+
+/**
+ * Reads an order log, ours or the report's, handing on each numbered order with its place.
+ * @throws BadFile for a row of the report's shape that is none; StorageError for damage to what was
+ * surely synced: then nothing is written and the start is refused
+ */
+export async function scanOrderLog(
+  disk: Disk,
+  path: string,
+  onOrder: (order: LoggedOrder, offset: number, length: number) => void,
+): Promise<Scan> {
+  if (!(await disk.exists(path))) {
+    return { validBytes: 0, syncedBytes: 0, preamble: `${header}\n`, reportRows: 0, tornBytes: 0 };
+  }
+  const file = await disk.open(path, 'read');
+  try {
+    const scanner = createScanner(onOrder);
+    let number = 0;
+    for await (const { bytes, offset } of wholeLines(file)) {
+      const lines = splitLines(bytes, offset, number);
+      number += lines.length;
+      scanner.take(lines);
+    }
+    return scanner.end();
+  } finally {
+    await file.close();
+  }
+}
+
+function splitLines(bytes: Buffer, offset: number, before: number): Line[] {
+  const lines: Line[] = [];
+  for (let start = 0; start < bytes.length; ) {
+    const end = bytes.indexOf(newline, start);
+    const terminated = end !== -1;
+    const stop = terminated ? end : bytes.length;
+    lines.push({
+      bytes: bytes.subarray(start, stop),
+      number: before + lines.length + 1,
+      offset: offset + start,
+      terminated,
+    });
+    start = stop + 1;
+  }
+  return lines;
+}
+
+function createScanner(onOrder: (order: LoggedOrder, offset: number, length: number) => void) {
+  let ours = false;
+  let reportRows = 0;
+  let fileBytes = 0;
+  let unterminated = false;
+  let vouched = 0;
+  let damage: Line | undefined;
+
+  function takeReportLine(line: Line): void {
+    const text = line.bytes
+      .toString('utf8')
+      .replace(/^\ufeff/, '')
+      .replace(/\r$/, '');
+    if (text === header && line.terminated) ours = true;
+    else if (!line.terminated && `${header}\n`.startsWith(text)) damage = line;
+    else if (text !== reportHeader || line.number > 1) checkReportRow(text, line.number);
+  }
+
+  function checkReportRow(text: string, number: number): void {
+    const fail = (reason: string) => new BadFile(fileName, number, reason);
+    const [cells = [], ...more] = parseRows(text);
+    if (more.length > 0 || cells.length !== 3) {
+      throw fail(`has ${cells.length} cells where timestamp, item_id and title belong`);
+    }
+    const [timestamp = '', item = '', title = ''] = cells;
+    if (wholeNumber(item) === undefined)
+      throw fail(`item_id must be a whole number, not "${item}"`);
+    if (timestamp === '' || title === '') throw fail('timestamp or title is empty');
+    reportRows += 1;
+  }
+
+  /** Valid rows behind a damaged one still tell how far the file was synced. */
+  function takeRow(line: Line): boolean {
+    const synced = line.terminated ? checkOrderRow(line.bytes) : undefined;
+    const valid = synced !== undefined && synced <= line.offset;
+    if (valid) vouched = Math.max(vouched, synced);
+    else damage ??= line;
+    return valid && damage === undefined;
+  }
+
+  function takeRows(lines: readonly Line[]): void {
+    const valid = lines.filter(takeRow);
+    if (valid.length === 0) return;
+    const rows = parseRows(valid.map(({ bytes }) => bytes.toString('utf8')).join('\n'));
+    for (const [index, { number, offset, bytes }] of valid.entries()) {
+      const order = readOrderCells(rows[index] ?? []);
+      if (order === undefined) throw new BadFile(fileName, number, 'is not the row of an order');
+      onOrder(order, offset, bytes.length);
+    }
+  }
+
+  return {
+    take(lines: readonly Line[]) {
+      let first = 0;
+      for (const line of lines) {
+        if (ours) break;
+        takeReportLine(line);
+        first += 1;
+      }
+      if (ours) takeRows(lines.slice(first));
+      const last = lines.at(-1);
+      if (last === undefined) return;
+      fileBytes = last.offset + last.bytes.length + (last.terminated ? 1 : 0);
+      unterminated = !last.terminated && last.bytes.at(-1) !== carriageReturn;
+    },
+    end(): Scan {
+      if (damage !== undefined && damage.offset < vouched) {
+        throw new StorageError(
+          `${fileName}, line ${damage.number} (byte ${damage.offset}) is damaged, and later rows ` +
+            `say that it was safely written: restore the file from a copy`,
+        );
+      }
+      const validBytes = damage?.offset ?? fileBytes;
+      const missingNewline = !ours && damage === undefined && unterminated ? '\n' : '';
+      return {
+        validBytes,
+        syncedBytes: vouched,
+        preamble: ours ? '' : `${missingNewline}${header}\n`,
+        reportRows,
+        tornBytes: fileBytes - validBytes,
+      };
+    },
+  };
+}

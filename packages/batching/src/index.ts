@@ -1,0 +1,7 @@
+export {
+  type Batcher,
+  BatcherClosed,
+  type BatcherOptions,
+  createBatcher,
+  QueueFull,
+} from './batcher.js';

@@ -1,0 +1,57 @@
+import { isUtf8 } from 'node:buffer';
+import type { IncomingMessage } from 'node:http';
+import { Failure } from '@bazar/contracts';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+
+type Done = (error: Error | null, body?: unknown) => void;
+
+const notJson = () =>
+  new Failure('unsupported_media_type', 'The content type of a body must be application/json.');
+
+/**
+ * Any other content type: an empty body is no body, and the first byte of another is one too many.
+ * A declared length is believed, so that nothing of a large upload is read for a 415.
+ */
+function refuseBody(request: FastifyRequest, payload: IncomingMessage, done: Done): void {
+  if (Number(request.headers['content-length'] ?? 0) > 0) {
+    done(notJson());
+    return;
+  }
+  const settle = (error: Error | null) => {
+    payload.off('data', onData).off('end', onEnd).off('error', settle);
+    done(error, undefined);
+  };
+  const onData = () => settle(notJson());
+  const onEnd = () => settle(null);
+  payload.on('data', onData).on('end', onEnd).on('error', settle);
+  payload.resume();
+}
+
+/**
+ * JSON is the only content type. It is parsed from bytes, because decoding replaces what is not
+ * UTF-8 by U+FFFD and would let two different bodies become the same order. Keys that poison
+ * prototypes are refused (Fastify's secure-json-parse); a byte order mark is tolerated.
+ */
+export function parseBodies(app: FastifyInstance): void {
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser<Buffer>(
+    'application/json',
+    { parseAs: 'buffer' },
+    (request, body, done) => {
+      if (body.length === 0) done(null, undefined);
+      else if (isUtf8(body)) parseJson(request, body.toString('utf8'), done);
+      else done(new Failure('malformed_request', 'The body is not valid UTF-8.'), undefined);
+    },
+  );
+  app.addContentTypeParser('*', refuseBody);
+}
+
+/**
+ * True when the headers announce no body. Fastify looks at the content type first, so the type of
+ * a body that does not exist has to go before it is found wrong.
+ */
+export function hasNoBody(headers: IncomingMessage['headers']): boolean {
+  const length = headers['content-length'];
+  return headers['transfer-encoding'] === undefined && (length === undefined || length === '0');
+}

@@ -1,0 +1,32 @@
+import type { IncomingMessage } from 'node:http';
+
+/** Who asks, and how long it will wait: what goes along with every further call. */
+export interface Caller {
+  readonly requestId: string;
+  /** What is left of the caller's patience; 0 when it is spent, undefined when it did not say. */
+  readonly timeoutMs: number | undefined;
+  readonly traceparent: string | undefined;
+}
+
+/** Seven digits are almost three hours: more is as good as no deadline and is treated as none. */
+const milliseconds = /^[0-9]{1,7}$/;
+/** W3C Trace Context, section 3.2: version, trace, parent and flags; all zeros are invalid. */
+const trace = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+function matching(value: string | string[] | undefined, pattern: RegExp): string | undefined {
+  return typeof value === 'string' && pattern.test(value) ? value : undefined;
+}
+
+/**
+ * Reads a request's `x-timeout-ms` and `traceparent`. Both are advice: what cannot be read is left
+ * out rather than refused, as W3C asks for trace parents.
+ */
+export function callerOf(request: { readonly id: string; readonly raw: IncomingMessage }): Caller {
+  const { headers } = request.raw;
+  const timeout = matching(headers['x-timeout-ms'], milliseconds);
+  return {
+    requestId: request.id,
+    timeoutMs: timeout === undefined ? undefined : Number(timeout),
+    traceparent: matching(headers['traceparent'], trace),
+  };
+}

@@ -1,0 +1,179 @@
+import { readFileSync } from 'node:fs';
+import { isIPv4 } from 'node:net';
+import { type Static, type TObject, Type } from '@sinclair/typebox';
+import { Value } from '@sinclair/typebox/value';
+import envSchema from 'env-schema';
+import { StartError } from './start-error.js';
+
+/** A variable of the environment that does not do, in one sentence. */
+export class ConfigError extends StartError {
+  override readonly name = 'ConfigError';
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const Token = Type.Optional(
+  Type.String({
+    minLength: 16,
+    pattern: '^[\\w~+/.-]+=*$',
+    description: 'a token of 16 or more letters, digits and ~ + / . _ -',
+    writeOnly: true,
+  }),
+);
+
+/** The variables that every service has: where it listens, how it logs, which tokens it takes. */
+export function listenFields({ port }: { readonly port: number }) {
+  return {
+    HOST: Type.String({ default: '127.0.0.1', description: 'the address to listen on' }),
+    PORT: Type.Integer({
+      default: port,
+      minimum: 0,
+      maximum: 65_535,
+      description: 'the port to listen on, 0 to 65535, where 0 takes any free one',
+    }),
+    LOG_LEVEL: Type.Union(
+      [
+        Type.Literal('fatal'),
+        Type.Literal('error'),
+        Type.Literal('warn'),
+        Type.Literal('info'),
+        Type.Literal('debug'),
+        Type.Literal('trace'),
+        Type.Literal('silent'),
+      ],
+      { default: 'info', description: 'fatal, error, warn, info, debug, trace or silent' },
+    ),
+    SERVICE_TOKEN: Token,
+    ADMIN_TOKEN: Token,
+  };
+}
+
+/** What is read of an Ajv error. */
+const Complaint = Type.Object({
+  keyword: Type.String(),
+  instancePath: Type.String(),
+  message: Type.String(),
+  params: Type.Object({ missingProperty: Type.Optional(Type.String()) }),
+});
+
+const url = 'https?://[^\\s,/?#]+/?';
+
+/** The addresses of the replicas of a service, separated by commas; `splitUrls` takes them apart. */
+export function urlsField(standard: string) {
+  return Type.String({
+    default: standard,
+    pattern: `^${url}( *, *${url})*$`,
+    description: 'http addresses such as http://127.0.0.1:5001, separated by commas',
+  });
+}
+
+export function splitUrls(urls: string): string[] {
+  return urls.split(',').map((each) => each.trim());
+}
+
+interface Field {
+  readonly type?: unknown;
+  readonly description?: string;
+  readonly writeOnly?: boolean;
+}
+
+/** `PORT is "x", but must be a plain decimal number (where to listen, 0 to 65535).` */
+function sentence(name: string, field: Field, value: string | undefined, reason: string): string {
+  const shown = field.writeOnly ? 'a secret that is not shown' : JSON.stringify(value);
+  const start = value === undefined ? `${name} is not set` : `${name} is ${shown}`;
+  const description = field.description ? ` (${field.description.replace(/\.$/, '')})` : '';
+  return `${start}, but ${reason}${description}.`;
+}
+
+/** A secret may come in a file, so that it stands in no process list and no compose file. */
+function fromFile(name: string, path: string, readFile: (path: string) => string): string {
+  let text: string;
+  try {
+    text = readFile(path).trim();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`${name}_FILE names a file that cannot be read: ${reason}.`);
+  }
+  if (text === '') throw new ConfigError(`${name}_FILE names the file ${path}, which is empty.`);
+  return text;
+}
+
+const plainNumber = /^-?[0-9]+(\.[0-9]+)?$/;
+
+function gather(
+  fields: Readonly<Record<string, Field>>,
+  env: Environment,
+  readFile: (path: string) => string,
+): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (const [name, field] of Object.entries(fields)) {
+    // An empty variable is what compose makes of one that is not set.
+    const value = env[name] || undefined;
+    const file = (field.writeOnly && env[`${name}_FILE`]) || undefined;
+    if (value !== undefined && file !== undefined) {
+      throw new ConfigError(`${name} and ${name}_FILE are both set; only one of them may be.`);
+    }
+    const text = file === undefined ? value : fromFile(name, file, readFile);
+    if (text === undefined) continue;
+    const isNumber = field.type === 'integer' || field.type === 'number';
+    // Coercion would take 0x50 and 1e3 for numbers.
+    if (isNumber && !plainNumber.test(text)) {
+      throw new ConfigError(sentence(name, field, text, 'must be a plain decimal number'));
+    }
+    values[name] = text;
+  }
+  return values;
+}
+
+/** Which variable env-schema's validator found wrong, and why. */
+function complaintOf(error: unknown): { name: string; reason: string } | undefined {
+  if (typeof error !== 'object' || error === null || !('errors' in error)) return undefined;
+  // Of a union of literals every branch complains; the last one is the union itself.
+  const last: unknown = Array.isArray(error.errors) ? error.errors.at(-1) : undefined;
+  if (!Value.Check(Complaint, last)) return undefined;
+  const name = last.params.missingProperty ?? last.instancePath.split('/')[1];
+  if (name === undefined) return undefined;
+  const reason = last.params.missingProperty === undefined ? last.message : 'has to be';
+  return { name, reason: last.keyword === 'anyOf' ? 'is not one of the values allowed' : reason };
+}
+
+/**
+ * Reads a service's configuration, once. Fields with `writeOnly` are secrets: they are never shown
+ * and may be given as `<NAME>_FILE`, a path. Throws `ConfigError` with a sentence that names the
+ * variable, its value and what is allowed (the field's `description`).
+ */
+export function readConfig<S extends TObject>(
+  schema: S,
+  env: Environment,
+  readFile: (path: string) => string = (path) => readFileSync(path, 'utf8'),
+): Static<S> {
+  const fields: Readonly<Record<string, Field>> = schema.properties;
+  const values = gather(fields, env, readFile);
+  try {
+    // A copy, because env-schema writes into the schema.
+    return envSchema<Static<S>>({ schema: { ...schema }, data: values, env: false });
+  } catch (error) {
+    const complaint = complaintOf(error);
+    if (complaint === undefined) throw error;
+    const { name, reason } = complaint;
+    throw new ConfigError(sentence(name, fields[name] ?? {}, values[name], reason));
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+}
+
+/** Throws `ConfigError` when others can reach the service and a token that guards it is missing. */
+export function requireTokensOffLoopback(
+  config: { readonly HOST: string; readonly SERVICE_TOKEN?: string; readonly ADMIN_TOKEN?: string },
+  names: readonly ('SERVICE_TOKEN' | 'ADMIN_TOKEN')[] = ['SERVICE_TOKEN', 'ADMIN_TOKEN'],
+): void {
+  if (isLoopback(config.HOST)) return;
+  const missing = names.find((name) => config[name] === undefined);
+  if (missing === undefined) return;
+  throw new ConfigError(
+    `HOST is "${config.HOST}", which others can reach, so ${missing} (or ${missing}_FILE) must ` +
+      'be set; `openssl rand -hex 32` makes one.',
+  );
+}

@@ -1,0 +1,113 @@
+/** What happens on a connection outside of Fastify: garbage, half-sent requests, the last minute. */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { Failure, type FailureCode } from '@bazar/contracts';
+import type { ConnectionError, FastifyInstance } from 'fastify';
+import { exchangeOn } from './exchange.js';
+import { problemAnswer, rawAnswer } from './problems.js';
+
+/** How long a refused connection is read from, so that the reset does not overtake the answer. */
+const lingerMs = 1_000;
+/** While closing: how often connections are looked at, and what a body still arriving is given. */
+const sweepMs = 100;
+const arrivalMs = 2_000;
+
+/** The parser's error codes (llhttp, Node) that are not plain nonsense. */
+const refusals: Readonly<Record<string, { code: FailureCode; detail: string }>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    code: 'request_timeout',
+    detail: 'The request was not complete in time.',
+  },
+  HPE_HEADER_OVERFLOW: { code: 'headers_too_large', detail: 'The headers are too large.' },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: {
+    code: 'body_too_large',
+    detail: 'The chunk extensions of the body are too large.',
+  },
+};
+const nonsense = { code: 'malformed_request', detail: 'This is not HTTP/1.1.' } as const;
+
+/** Writes a last answer, then reads what is still arriving for a moment instead of resetting. */
+function endWith(socket: Duplex, answer: string): void {
+  socket.end(answer);
+  socket.resume();
+  setTimeout(() => socket.destroy(), lingerMs).unref();
+}
+
+/** Fastify's `clientErrorHandler`: a problem document for what never became a request. */
+export function answerClientError(randomId: () => string) {
+  return (error: ConnectionError, socket: Socket): void => {
+    // The same connection may fail again while it lingers; one answer is enough.
+    if (socket.writableEnded) return;
+    const exchange = exchangeOn(socket);
+    // Behind a complete request the garbage is not about that request, and an answer now would be
+    // taken for its answer: "400" for a purchase that is being made. No answer says what is true.
+    const answerable = exchange === 'idle' || exchange === 'receiving';
+    if (error.code === 'ECONNRESET' || !socket.writable || !answerable) {
+      socket.destroy();
+      return;
+    }
+    const { code, detail } = refusals[error.code] ?? nonsense;
+    endWith(socket, rawAnswer(new Failure(code, detail), randomId()));
+  };
+}
+
+type RequestId = (request: IncomingMessage) => string;
+
+function refuseExpectation(requestId: RequestId) {
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    const detail = 'The only expectation that can be met is 100-continue.';
+    const { status, headers, body } = problemAnswer(
+      new Failure('expectation_failed', detail),
+      requestId(request),
+    );
+    // Nobody knows whether the body will follow after all, so nothing else can on this connection.
+    response.writeHead(status, { ...headers, connection: 'close' }).end(body);
+  };
+}
+
+function refuseTunnel(requestId: RequestId) {
+  return (request: IncomingMessage, socket: Duplex): void => {
+    const failure = new Failure('method_not_allowed', 'This is no proxy.');
+    endWith(socket, rawAnswer(failure, requestId(request), { allow: 'GET, HEAD, POST' }));
+  };
+}
+
+/**
+ * Ends the connections of a closing server. `server.close()` waits for every connection, closes
+ * the idle ones only once and stops looking for half-sent requests; without this a mute or a slow
+ * client would hold a stop until it is killed. Requests that have arrived are always answered.
+ */
+function sweepWhileClosing(server: Server, connections: ReadonlySet<Socket>): NodeJS.Timeout {
+  let remainingSweeps = Math.ceil(arrivalMs / sweepMs);
+  return setInterval(() => {
+    server.closeIdleConnections();
+    remainingSweeps -= 1;
+    for (const socket of connections) {
+      const exchange = exchangeOn(socket);
+      const late = exchange === 'receiving' && remainingSweeps <= 0;
+      if (exchange === 'idle' || late) socket.destroy();
+    }
+  }, sweepMs);
+}
+
+/** Wires all that Fastify has no hook for to the server of an app. */
+export function guardConnections(app: FastifyInstance, requestId: RequestId): void {
+  const connections = new Set<Socket>();
+  app.server.on('connection', (socket) => {
+    connections.add(socket);
+    socket.once('close', () => connections.delete(socket));
+  });
+  app.server.on('checkExpectation', refuseExpectation(requestId));
+  app.server.on('connect', refuseTunnel(requestId));
+  let sweeping: NodeJS.Timeout | undefined;
+  app.addHook('preClose', (done) => {
+    sweeping = sweepWhileClosing(app.server, connections);
+    done();
+  });
+  // Hooks of this kind run once the server has closed.
+  app.addHook('onClose', (_app, done) => {
+    clearInterval(sweeping);
+    done();
+  });
+}

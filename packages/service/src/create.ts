@@ -1,0 +1,143 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { Failure, isMoney, moneyFormat, requestIdPattern } from '@bazar/contracts';
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  LogController,
+  type onRequestHookHandler,
+} from 'fastify';
+import { hasNoBody, parseBodies } from './bodies.js';
+import { answerClientError, guardConnections } from './connections.js';
+import { addDocs } from './docs.js';
+import { addHealth, type Dependencies } from './health.js';
+import { createLogger } from './logger.js';
+import { malformed } from './malformed.js';
+import { addMetrics } from './metrics.js';
+import { answerError } from './problems.js';
+import { rememberRoutes } from './routes.js';
+
+export interface ServiceOptions {
+  /** As it stands in the log and in the title of the API document. */
+  readonly name: string;
+  readonly version?: string;
+  /** What `readConfig` read from `listenFields`; the tokens are for the caller's own mounts. */
+  readonly config: {
+    readonly LOG_LEVEL: string;
+    readonly SERVICE_TOKEN?: string;
+    readonly ADMIN_TOKEN?: string;
+  };
+  /** A logger that writes already; one to the standard output unless told. */
+  readonly logger?: FastifyBaseLogger;
+  /** Where log lines go instead of the standard output. */
+  readonly logStream?: { write(line: string): void };
+  /** The largest body; 64 KiB unless told. A mount may allow its routes more. */
+  readonly bodyLimitBytes?: number;
+  /** What the service depends on; asked by every `GET /health/ready`. */
+  readonly ready?: () => Dependencies | Promise<Dependencies>;
+  /** How long a whole request may take to arrive; its headers get no longer. 10 s unless told. */
+  readonly requestTimeoutMs?: number;
+  /** How often connections are checked for half-sent requests; every 2 s unless told. */
+  readonly connectionsCheckingIntervalMs?: number;
+  /** How long a connection may stay idle: 72 s unless told, longer than any client of ours. */
+  readonly keepAliveTimeoutMs?: number;
+  /** Makes the id of a request that came without one. */
+  readonly randomId?: () => string;
+}
+
+const maxHeaderBytes = 16 * 1024;
+const maxParamLength = 500;
+
+/** Headers of every answer, and what Node no longer refuses once we ask to do it ourselves. */
+const everyAnswer: onRequestHookHandler = (request, reply, done) => {
+  const { raw } = request;
+  const { headers } = raw;
+  reply.header('x-request-id', request.id);
+  reply.header('cache-control', 'no-store');
+  reply.header('x-content-type-options', 'nosniff');
+  if (headers['content-type'] !== undefined && hasNoBody(headers)) delete headers['content-type'];
+  if (headers.host === undefined && raw.httpVersion === '1.1') {
+    done(new Failure('malformed_request', 'The header Host is missing.'));
+  } else {
+    done();
+  }
+};
+
+/** A foreign id is written into logs and headers, so it must have our alphabet and length. */
+function requestIds(randomId: () => string) {
+  return (raw: IncomingMessage): string => {
+    const given = raw.headers['x-request-id'];
+    return typeof given === 'string' && requestIdPattern.test(given) ? given : randomId();
+  };
+}
+
+/** Fastify itself, with every default that coerces, trusts or logs too much turned off. */
+function bareApp(options: ServiceOptions, randomId: () => string): FastifyInstance {
+  const { requestTimeoutMs = 10_000, connectionsCheckingIntervalMs = 2_000 } = options;
+  return fastify({
+    loggerInstance:
+      options.logger ?? createLogger(options.name, options.config.LOG_LEVEL, options.logStream),
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: requestIds(randomId),
+    bodyLimit: options.bodyLimitBytes ?? 64 * 1024,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: options.keepAliveTimeoutMs ?? 72_000,
+    http: {
+      headersTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: connectionsCheckingIntervalMs,
+      maxHeaderSize: maxHeaderBytes,
+      requireHostHeader: false,
+    },
+    routerOptions: { maxParamLength },
+    // What still arrives on an open connection while closing is answered, not turned away.
+    return503OnClosing: false,
+    ajv: {
+      customOptions: {
+        coerceTypes: false,
+        removeAdditional: false,
+        useDefaults: false,
+        allErrors: false,
+        // Errors carry their schema, whose description then explains a pattern to the caller.
+        verbose: true,
+        formats: { [moneyFormat]: { type: 'number', validate: isMoney } },
+      },
+    },
+    schemaErrorFormatter: malformed,
+    frameworkErrors: answerError,
+    clientErrorHandler: answerClientError(randomId),
+  });
+}
+
+/** A path without a route, or with routes for other methods only: RFC 9110, section 15.5.6. */
+function unmatched(methods: readonly string[], reply: FastifyReply): Failure {
+  if (methods.length === 0)
+    return new Failure('route_not_found', 'There is no route to this path.');
+  const allow = methods.join(', ');
+  reply.header('allow', allow);
+  return new Failure('method_not_allowed', `This path takes ${allow}.`);
+}
+
+/**
+ * A Fastify app with all that the services do identically: ids, problem documents, limits, health,
+ * metrics and the API document. It knows no route of its own besides; `mount` adds those.
+ */
+export function createService(options: ServiceOptions): FastifyInstance {
+  const { name, version = '0.0.0', randomId = randomUUID, ready = () => ({}) } = options;
+  const app = bareApp(options, randomId);
+  const methodsOf = rememberRoutes(app);
+  app.setErrorHandler(answerError);
+  app.addHook('onRequest', everyAnswer);
+  parseBodies(app);
+  guardConnections(app, requestIds(randomId));
+  const countUnmatched = addMetrics(app);
+  addDocs(app, name, version);
+  addHealth(app, ready);
+  app.setNotFoundHandler((request, reply) => {
+    const [path = '/'] = request.url.split('?', 1);
+    const failure = unmatched(methodsOf(path), reply);
+    countUnmatched(failure.status);
+    throw failure;
+  });
+  return app;
+}

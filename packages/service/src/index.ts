@@ -1,0 +1,26 @@
+export type { FastifyInstance } from 'fastify';
+export { type Caller, callerOf } from './caller.js';
+export {
+  ConfigError,
+  listenFields,
+  readConfig,
+  requireTokensOffLoopback,
+  splitUrls,
+  urlsField,
+} from './config.js';
+export { createService, type ServiceOptions } from './create.js';
+export type { Dependencies } from './health.js';
+export { nextLink } from './link.js';
+export { createLogger } from './logger.js';
+export {
+  type Handler,
+  type HandlerRequest,
+  type Handlers,
+  type MountOptions,
+  mount,
+  type NarrowReply,
+} from './mount.js';
+export { type Ready, ready, type Sent } from './ready.js';
+export { etagOf, representation } from './representation.js';
+export { runMain, type ServeOptions, serve } from './serve.js';
+export { StartError } from './start-error.js';

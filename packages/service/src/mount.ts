@@ -1,0 +1,184 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import {
+  type Body,
+  type Contract,
+  Failure,
+  isDecimal,
+  type Request,
+  type ResponseHeaders,
+  type Route,
+  successStatus,
+} from '@bazar/contracts';
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  onRequestHookHandler,
+  preValidationHookHandler,
+} from 'fastify';
+import type { Ready, Sent } from './ready.js';
+
+/** Fastify's request, narrowed to what the contract declares. */
+export interface HandlerRequest<R extends Route> extends Request<R> {
+  readonly id: string;
+  readonly log: FastifyBaseLogger;
+  readonly raw: IncomingMessage;
+}
+
+/** Fastify's reply, narrowed to the headers that the contract declares. */
+export interface NarrowReply<R extends Route> {
+  header<K extends keyof ResponseHeaders<R>>(
+    name: K,
+    value: Exclude<ResponseHeaders<R>[K], undefined>,
+  ): unknown;
+}
+
+type Answer<R extends Route> = Body<R> | Ready<Body<R>> | Sent;
+
+/** Answers one route: the body of its success, or a thrown `Failure`. */
+export type Handler<R extends Route> = (
+  request: HandlerRequest<R>,
+  reply: NarrowReply<R>,
+) => Answer<R> | Promise<Answer<R>>;
+
+/** One handler for every route of a contract, and none besides. */
+export type Handlers<C extends Contract> = { readonly [K in keyof C]: Handler<C[K]> };
+
+export interface MountOptions {
+  /** The bearer token that the routes take; undefined leaves them open. */
+  readonly token?: string | undefined;
+  /** The largest body in bytes, where the service's own limit does not suit. */
+  readonly bodyLimitBytes?: number;
+  /** True for routes that the OpenAPI document does not show. */
+  readonly hidden?: boolean;
+}
+
+type Part = 'params' | 'query' | 'headers';
+type Fields = Record<string, unknown>;
+
+/** The keys of a route whose strings are numbers in code, found once. */
+function decimalKeys(route: Route): readonly (readonly [Part, string])[] {
+  const { params, querystring, headers } = route.schema;
+  const parts = { params, query: querystring, headers } as const;
+  const found: [Part, string][] = [];
+  for (const part of ['params', 'query', 'headers'] as const) {
+    for (const [key, schema] of Object.entries(parts[part]?.properties ?? {})) {
+      if (isDecimal(schema)) found.push([part, key]);
+    }
+  }
+  return found;
+}
+
+/** Turns the validated digits into numbers, in place: a copy would cost every request. */
+function toNumbers(request: FastifyRequest, keys: readonly (readonly [Part, string])[]): void {
+  for (const [part, key] of keys) {
+    const fields = request[part] as Fields;
+    const text = fields[key];
+    if (text !== undefined) fields[key] = Number(text);
+  }
+}
+
+const digest = (text: string) => createHash('sha256').update(text).digest();
+const bearer = /^Bearer +(\S+)$/i;
+
+/**
+ * Lets nobody through without the token, before a byte of the body is read. Both tokens are hashed
+ * so that the comparison takes the same time whatever their lengths and first characters are.
+ */
+function requireToken(token: string): onRequestHookHandler {
+  const expected = digest(token);
+  return (request, _reply, done) => {
+    const presented = bearer.exec(request.headers.authorization ?? '')?.[1];
+    if (presented === undefined) {
+      done(new Failure('unauthorized', 'Send the header "Authorization: Bearer <token>".'));
+    } else if (!timingSafeEqual(digest(presented), expected)) {
+      done(new Failure('forbidden', 'This token does not open this route.'));
+    } else {
+      done();
+    }
+  };
+}
+
+/** No body is an empty object where there could be one: the schema then names what is missing. */
+const missingBody: preValidationHookHandler = (request, _reply, done) => {
+  if (request.body === undefined) request.body = {};
+  done();
+};
+
+const charset = '; charset=utf-8';
+
+function contentTypeOf(route: Route): string | undefined {
+  const [mediaType] = Object.keys(route.schema.response[successStatus(route)]?.content ?? {});
+  return mediaType && mediaType + charset;
+}
+
+/** What Fastify calls: the handler between the conversion of ids and the type of the answer. */
+function nativeHandler(route: Route, handler: Handler<Route>) {
+  const status = successStatus(route);
+  const contentType = contentTypeOf(route);
+  const keys = decimalKeys(route);
+  return (request: FastifyRequest, reply: FastifyReply): unknown => {
+    toNumbers(request, keys);
+    if (contentType !== undefined) reply.header('content-type', contentType);
+    if (status !== 200) reply.code(status);
+    if (status === 204) return answerNothing(handler, request, reply);
+    return handler(narrow(request), reply);
+  };
+}
+
+/** Fastify takes an undefined result for "not yet answered", so 204 has to be sent. */
+async function answerNothing(
+  handler: Handler<Route>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  await handler(narrow(request), reply);
+  if (!reply.sent) await reply.send();
+}
+
+/** Fastify has validated the four parts against the contract; the type says what that proved. */
+function narrow(request: FastifyRequest): HandlerRequest<Route> {
+  return request as unknown as HandlerRequest<Route>;
+}
+
+/**
+ * Registers every route of a contract natively: Fastify validates and serializes. Throws a
+ * `TypeError` at the start when a handler is missing or has no route.
+ */
+export function mount<C extends Contract>(
+  app: FastifyInstance,
+  contract: C,
+  handlers: Handlers<NoInfer<C>>,
+  options: MountOptions = {},
+): void {
+  const invented = Object.keys(handlers).find((name) => !Object.hasOwn(contract, name));
+  if (invented !== undefined) throw new TypeError(`There is no route "${invented}" to handle`);
+  const { token, bodyLimitBytes, hidden = false } = options;
+  const onRequest = token === undefined ? [] : [requireToken(token)];
+  // Fastify's own validation is what makes each handler safe to call with a request of its route.
+  const byName = handlers as unknown as Readonly<Record<string, Handler<Route> | undefined>>;
+  // A plugin of its own loads after the docs, whose hook would otherwise miss the routes.
+  app.register((scope, _options, done) => {
+    for (const [name, route] of Object.entries<Route>(contract)) {
+      const handler = byName[name];
+      if (handler === undefined) throw new TypeError(`Nothing handles the route "${name}"`);
+      const { schema } = route;
+      scope.route({
+        method: route.method,
+        url: route.url,
+        schema: {
+          ...schema,
+          hide: hidden,
+          ...(token !== undefined && { security: [{ bearer: [] }] }),
+        },
+        onRequest,
+        ...(schema.body !== undefined && { preValidation: missingBody }),
+        ...(bodyLimitBytes !== undefined && { bodyLimit: bodyLimitBytes }),
+        handler: nativeHandler(route, handler),
+      });
+    }
+    done();
+  });
+}

@@ -1,0 +1,81 @@
+import closeWithGrace from 'close-with-grace';
+import type { FastifyInstance } from 'fastify';
+import { StartError } from './start-error.js';
+
+const graceMs = 10_000;
+
+export interface ServeOptions {
+  readonly app: FastifyInstance;
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly name: string;
+  /** Closes what the requests needed (storage, upstreams); called when the last one is answered. */
+  readonly close?: () => Promise<void>;
+}
+
+/** Why listening failed, by the error's code: what a person at a terminal can mend. */
+const listenReasons: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'something else is listening there already',
+  EACCES: 'this port needs more rights',
+  EADDRNOTAVAIL: 'this machine does not have that address',
+  ENOTFOUND: 'there is no such host',
+};
+
+async function listen({ app, host, port, name }: ServeOptions): Promise<string> {
+  try {
+    const listenTextResolver = (address: string) => `the ${name} service listens at ${address}`;
+    return await app.listen({ host, port, listenTextResolver });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    const reason = listenReasons[code];
+    if (reason === undefined) throw error;
+    const message = `The ${name} service cannot listen on ${host}:${port}: ${reason}.`;
+    throw new StartError(message, { cause: error });
+  }
+}
+
+/**
+ * Listens, and stops in order: on SIGTERM, SIGINT, an uncaught error or the death of the launcher
+ * (its IPC channel closes) no more connections are taken, what has arrived is answered, then
+ * `close` runs. Exits with 0 after a clean stop, and at once with 1 at a second signal or after
+ * 10 s. Tells a launcher `{ kind: 'listening', url }`. Throws `StartError` when the port is taken.
+ */
+export async function serve(options: ServeOptions): Promise<string> {
+  const { app, name, close } = options;
+  const closing = closeWithGrace({ delay: graceMs, logger: app.log }, async ({ signal, err }) => {
+    if (err) app.log.fatal({ err }, 'stopping after an error that nobody caught');
+    else app.log.info({ signal }, `the ${name} service is stopping`);
+    await app.close();
+    await close?.();
+  });
+  try {
+    const url = await listen(options);
+    if (process.send) {
+      process.once('disconnect', () => closing.close());
+      process.send({ kind: 'listening', url });
+    }
+    return url;
+  } catch (error) {
+    closing.uninstall();
+    await app.close();
+    await close?.();
+    throw error;
+  }
+}
+
+/** Runs a service's `main`; an expected error (`StartError`) is one sentence and exit code 1. */
+export async function runMain(main: () => Promise<unknown>): Promise<void> {
+  try {
+    await main();
+  } catch (error) {
+    process.stderr.write(
+      error instanceof StartError ? `${error.message}\n` : `${inspected(error)}\n`,
+    );
+    process.exit(1);
+  }
+}
+
+function inspected(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,159 @@
+import { basename, dirname } from 'node:path';
+import { type Disk, type DiskFile, readFully, writeFully } from './disk.js';
+import { isFull, StorageBroken, StorageFull, storageError } from './errors.js';
+import { hasRoom } from './room.js';
+
+export interface AppendFileOptions {
+  readonly disk: Disk;
+  readonly path: string;
+  /** Called once, when the file can no longer be trusted: the process must stop. */
+  readonly onBroken: (error: StorageBroken) => void;
+  /** How much of an existing file is valid, in bytes; what follows is cut off. Default: all. */
+  readonly validBytes?: number;
+  /** How much of it was surely synced; the rest is written again. Default: nothing. */
+  readonly syncedBytes?: number;
+}
+
+export interface AppendFile {
+  /** The length in bytes of what is surely on the disk. */
+  readonly synced: number;
+  /**
+   * Writes at the end, and resolves once the bytes are on stable storage, to the offset of the
+   * first. One call at a time: the caller batches.
+   * @throws StorageFull when there was no room and nothing was kept; StorageBroken when it is
+   * unknown what was kept, now and at every later call
+   */
+  append(bytes: Buffer): Promise<number>;
+  /** Whether there is room for so many bytes, found by writing them to a file beside this one. */
+  probe(bytes: number): Promise<boolean>;
+  /** Reads from a byte position; short at the end of the file. */
+  read(position: number, length: number): Promise<Buffer>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a file that grows at its end, and makes it if absent. What the file holds was perhaps
+ * never synced, or its sync failed and the page cache does not say so (Rebello et al., "Can
+ * Applications Recover from fsync Failures?", 2020): all but `syncedBytes` is therefore written
+ * again in its place before the first append.
+ * @throws StorageFull when there was no room; StorageBroken when a sync failed; StorageError
+ */
+export async function openAppendFile(options: AppendFileOptions): Promise<AppendFile> {
+  const { disk, path } = options;
+  const name = basename(path);
+  try {
+    const file = await disk.open(path, 'create');
+    try {
+      const validBytes = options.validBytes ?? (await file.size());
+      await rewrite(file, options.syncedBytes ?? 0, validBytes);
+      await file.truncate(validBytes);
+      await syncWithFolder(disk, file, path);
+      return appendTo(file, validBytes, options);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  } catch (error) {
+    throw storageError(error, `${name} could not be made ready for writing`);
+  }
+}
+
+async function syncWithFolder(disk: Disk, file: DiskFile, path: string): Promise<void> {
+  try {
+    await file.sync();
+    await disk.syncFolder(dirname(path));
+  } catch (error) {
+    throw broken(basename(path), 'could not be synced', error);
+  }
+}
+
+function broken(name: string, what: string, cause: unknown): StorageBroken {
+  const reason = cause instanceof Error ? cause.message : cause;
+  const sentence = `${name} ${what} (${reason}); what the disk holds is unknown until a new start`;
+  return new StorageBroken(sentence, { cause });
+}
+
+const rewriteBytes = 1024 * 1024;
+
+async function rewrite(file: DiskFile, from: number, to: number): Promise<void> {
+  const buffer = Buffer.allocUnsafe(Math.min(rewriteBytes, to - from));
+  for (let position = from; position < to; position += buffer.length) {
+    const part = buffer.subarray(0, Math.min(buffer.length, to - position));
+    const count = await readFully(file, part, position);
+    if (count < part.length) throw new RangeError('the file is shorter than its valid part');
+    await writeFully(file, part, position);
+  }
+}
+
+function appendTo(file: DiskFile, size: number, options: AppendFileOptions): AppendFile {
+  const { disk, path, onBroken } = options;
+  const name = basename(path);
+  let synced = size;
+  let busy = false;
+  let broke: StorageBroken | undefined;
+
+  function breaks(error: unknown, what: string): StorageBroken {
+    broke = broken(name, what, error);
+    onBroken(broke);
+    return broke;
+  }
+
+  async function write(bytes: Buffer): Promise<void> {
+    try {
+      await writeFully(file, bytes, synced);
+    } catch (error) {
+      // Anything but a full disk is a failing one: a cut back there would only be hoped for.
+      if (!isFull(error)) throw breaks(error, 'could not be written');
+      await cutBack();
+      throw new StorageFull(`there is no room for ${name} to grow`, { cause: error });
+    }
+  }
+
+  async function cutBack(): Promise<void> {
+    try {
+      await file.truncate(synced);
+      // Else a power loss could bring back the end of this batch behind the beginning of the next.
+      await file.sync();
+    } catch (error) {
+      throw breaks(error, 'could not be cut back after a failed write');
+    }
+  }
+
+  async function sync(): Promise<void> {
+    try {
+      await file.datasync();
+    } catch (error) {
+      // A second fdatasync would succeed without having written the pages that failed.
+      throw breaks(error, 'could not be synced');
+    }
+  }
+
+  return {
+    get synced() {
+      return synced;
+    },
+    async append(bytes) {
+      if (broke !== undefined) throw broke;
+      if (busy) throw new Error(`${name}: an append began before the last one ended`);
+      busy = true;
+      try {
+        await write(bytes);
+        await sync();
+        const offset = synced;
+        synced += bytes.length;
+        return offset;
+      } finally {
+        busy = false;
+      }
+    },
+    probe: (bytes) => hasRoom(disk, `${path}.probe`, bytes),
+    async read(position, length) {
+      const buffer = Buffer.allocUnsafe(length);
+      return buffer.subarray(0, await readFully(file, buffer, position));
+    },
+    async close() {
+      if (busy) throw new Error(`${name}: closed before the last append ended`);
+      await file.close();
+    },
+  };
+}

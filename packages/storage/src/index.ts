@@ -1,0 +1,25 @@
+export { type AppendFile, type AppendFileOptions, openAppendFile } from './append-file.js';
+export { money, wholeNumber } from './cells.js';
+export {
+  type Disk,
+  type DiskFile,
+  type Lock,
+  nodeDisk,
+  type OpenMode,
+  readFully,
+} from './disk.js';
+export { BadFile, StorageBroken, StorageError, StorageFull } from './errors.js';
+export { createIdIndex, type IdIndex } from './id-index.js';
+export { type Journal, type JournalOptions, openJournal, type Segment } from './journal.js';
+export type { OnRecord, Place } from './journal-scan.js';
+export { type Lines, wholeLines } from './lines.js';
+export { lockFiles } from './lock.js';
+export {
+  parseRows,
+  type ReadTableOptions,
+  type Row,
+  readTable,
+  type TableSummary,
+  writeRows,
+} from './table.js';
+export { sha256OfFile, type WriteNextOptions, type WrittenFile, writeNext } from './whole-file.js';

@@ -1,0 +1,242 @@
+import { join } from 'node:path';
+import { type AppendFile, openAppendFile } from './append-file.js';
+import type { Disk } from './disk.js';
+import { StorageBroken, StorageError, StorageFull } from './errors.js';
+import { createReaders } from './journal-reader.js';
+import { writeLine } from './journal-record.js';
+import { type Replay, replaySegments } from './journal-replay.js';
+import type { OnRecord, Place } from './journal-scan.js';
+import { maxLineBytes } from './lines.js';
+import { hasRoom } from './room.js';
+import { beginSegment, segmentPath } from './segment.js';
+
+export interface JournalOptions {
+  readonly disk: Disk;
+  /** The folder of the segments; it exists. */
+  readonly folder: string;
+  /** The segments are `<name>-000001.log`, `<name>-000002.log`, … */
+  readonly name: string;
+  /** The payload of a new segment's first record, asked for when the segment is made. */
+  readonly header: () => string;
+  readonly onRecord: OnRecord;
+  /** Is told, in a sentence, what a torn tail lost. */
+  readonly onCut: (sentence: string) => void;
+  /** Called once, when the journal can no longer be trusted: the process must stop. */
+  readonly onBroken: (error: StorageBroken) => void;
+}
+
+export interface Segment {
+  readonly number: number;
+  readonly bytes: number;
+}
+
+export interface Journal {
+  /** From the oldest to the one being written. */
+  readonly segments: readonly Segment[];
+  readonly nextSequence: number;
+  /**
+   * Writes records with one write and one fdatasync; they may be relied on when it resolves. After
+   * a crash any number of them, from the first on, may be there.
+   * @param payloads one line of text each, not empty, at most about 32 MiB
+   * @throws StorageFull when nothing was kept; StorageBroken when it is unknown what was kept
+   */
+  append(payloads: readonly string[]): Promise<Place[]>;
+  /** Vouches for all that was written; of no effect when that was done last. */
+  seal(): Promise<void>;
+  /**
+   * Seals the segment and begins the next.
+   * @throws StorageFull when there was no room: the old segment is then written on
+   */
+  rotate(): Promise<void>;
+  /** Deletes the segments up to this number and with it; never the one being written. */
+  retire(upTo: number): Promise<void>;
+  /**
+   * Reads a record again, and checks it again.
+   * @throws StorageError naming the place if it is no longer what was written
+   */
+  read(place: Pick<Place, 'segment' | 'offset' | 'length'>): Promise<string>;
+  /** Whether there is room for so many bytes, found by writing them to a file beside. */
+  probe(bytes: number): Promise<boolean>;
+  /** Seals, if there is room, and closes the files. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a journal, a new one if the folder has none: every record is told to `onRecord`, a torn
+ * tail is cut off, and what was perhaps never synced is written again and synced.
+ * @throws StorageError naming the place when the journal is damaged where it was surely synced;
+ * StorageFull when there is no room to begin
+ */
+export async function openJournal(options: JournalOptions): Promise<Journal> {
+  const { disk, folder, name } = options;
+  const replay = await replaySegments(options);
+  const { last, validBytes, syncedBytes } = replay;
+  const health = createHealth(options.onBroken);
+  const path = segmentPath(folder, name, last);
+  if (validBytes > 0) {
+    const { onBroken } = health;
+    const file = await openAppendFile({ disk, path, onBroken, validBytes, syncedBytes });
+    return createJournal(options, health, replay, file);
+  }
+  const first = headerLine(options, replay.nextSequence);
+  const file = await beginSegment(disk, path, first, health.onBroken);
+  return createJournal(options, health, { ...replay, nextSequence: replay.nextSequence + 1 }, file);
+}
+
+function createJournal(
+  options: JournalOptions,
+  health: Health,
+  replay: Replay,
+  opened: AppendFile,
+): Journal {
+  const { disk, folder, name } = options;
+  const pathOf = (segment: number) => segmentPath(folder, name, segment);
+  const readers = createReaders(disk, pathOf);
+  const finished: Segment[] = [...replay.finished];
+  let { last: number, nextSequence, sealed } = replay;
+  let file = opened;
+
+  async function write(payloads: readonly string[]): Promise<Place[]> {
+    const { text, places } = layOut(payloads, number, nextSequence, file.synced);
+    await file.append(Buffer.from(text));
+    nextSequence += payloads.length;
+    return places;
+  }
+
+  async function append(payloads: readonly string[]): Promise<Place[]> {
+    checkPayloads(payloads);
+    const places = await write(payloads);
+    sealed = false;
+    return places;
+  }
+
+  async function seal(): Promise<void> {
+    if (!sealed) await write(['']);
+    sealed = true;
+  }
+
+  async function rotate(): Promise<void> {
+    await seal();
+    const first = headerLine(options, nextSequence);
+    const next = await beginSegment(disk, pathOf(number + 1), first, health.onBroken).catch(
+      (error: unknown) => {
+        // Whether the next start will find the new segment is unknown, so the old one is closed.
+        throw error instanceof StorageFull ? error : health.breaks(error);
+      },
+    );
+    finished.push({ number, bytes: file.synced });
+    const old = file;
+    file = next;
+    number += 1;
+    nextSequence += 1;
+    sealed = false;
+    await old.close();
+  }
+
+  async function retire(upTo: number): Promise<void> {
+    // Oldest first, and each removal synced: a power loss must not leave a gap.
+    for (;;) {
+      const [oldest] = finished;
+      if (oldest === undefined || oldest.number > upTo) return;
+      await readers.close(oldest.number);
+      await disk.remove(pathOf(oldest.number));
+      await disk.syncFolder(folder);
+      finished.shift();
+    }
+  }
+
+  async function close(): Promise<void> {
+    // Without the seal the next start cannot tell a torn last batch from a damaged one; a full or
+    // broken disk is no reason to leave the files open.
+    if (!health.isBroken()) await seal().catch(ignoreFullOrBroken);
+    await file.close();
+    await readers.closeAll();
+  }
+
+  return {
+    get segments() {
+      return [...finished, { number, bytes: file.synced }];
+    },
+    get nextSequence() {
+      return nextSequence;
+    },
+    append: (payloads) => health.alone(() => append(payloads)),
+    seal: () => health.alone(seal),
+    rotate: () => health.alone(rotate),
+    retire: (upTo) => health.alone(() => retire(upTo)),
+    read: readers.read,
+    probe: (bytes) => hasRoom(disk, join(folder, `${name}.probe`), bytes),
+    close,
+  };
+}
+
+/** A payload with a newline would be two lines, and an empty one is a seal. */
+function checkPayloads(payloads: readonly string[]): void {
+  for (const payload of payloads) {
+    if (payload === '' || payload.includes('\n')) {
+      throw new TypeError('a payload is one line of text, and not empty');
+    }
+  }
+}
+
+function headerLine({ header }: JournalOptions, sequence: number): string {
+  const payload = header();
+  checkPayloads([payload]);
+  return writeLine(sequence, 0, payload);
+}
+
+/** The lines of one batch, and where they will stand. */
+function layOut(payloads: readonly string[], segment: number, first: number, synced: number) {
+  let offset = synced;
+  const places: Place[] = [];
+  const lines = payloads.map((payload, index) => {
+    const line = writeLine(first + index, synced, payload);
+    const length = Buffer.byteLength(line);
+    // A longer line could be written, but not be read again.
+    if (length > maxLineBytes) throw new RangeError(`a record has ${length} bytes`);
+    places.push({ segment, offset, length, sequence: first + index });
+    offset += length;
+    return line;
+  });
+  return { text: lines.join(''), places };
+}
+
+function ignoreFullOrBroken(error: unknown): void {
+  if (!(error instanceof StorageFull || error instanceof StorageBroken)) throw error;
+}
+
+type Health = ReturnType<typeof createHealth>;
+
+/** Lets one piece of work at a time touch the files, and none once they are broken. */
+function createHealth(tell: (error: StorageBroken) => void) {
+  let broken: StorageBroken | undefined;
+  let busy = false;
+
+  function onBroken(error: StorageBroken): void {
+    if (broken !== undefined) return;
+    broken = error;
+    tell(error);
+  }
+
+  return {
+    isBroken: () => broken !== undefined,
+    onBroken,
+    breaks(error: unknown): unknown {
+      if (error instanceof StorageBroken) onBroken(error);
+      else if (error instanceof StorageError) {
+        onBroken(new StorageBroken(error.message, { cause: error }));
+      }
+      return broken ?? error;
+    },
+    async alone<Result>(work: () => Promise<Result>): Promise<Result> {
+      if (broken !== undefined) throw broken;
+      if (busy) throw new Error('the journal does one thing at a time; the caller waits its turn');
+      busy = true;
+      try {
+        return await work();
+      } finally {
+        busy = false;
+      }
+    },
+  };
+}
