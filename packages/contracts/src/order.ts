@@ -57,7 +57,10 @@ export const order = {
       params: Type.Object({ item_id: ItemIdParam }, { additionalProperties: false }),
       headers: Type.Object({ 'idempotency-key': Type.Optional(IdempotencyKey) }),
       body: Type.Optional(
-        Type.Object({}, { additionalProperties: false, description: 'Nothing, or {}.' }),
+        // An object type without keys would take any value.
+        Type.Unsafe<Record<string, never>>(
+          Type.Object({}, { additionalProperties: false, description: 'Nothing, or {}.' }),
+        ),
       ),
       response: {
         200: jsonWithHeaders('Bought, or out of stock', PurchaseAnswer, Replayed),
