@@ -19,11 +19,11 @@ export type Caller<C extends Contract> = {
  * Makes a method for every route of a contract. Each method sends one request and resolves to the
  * route's one success. All else rejects with a `Failure`: one that the service declared and told us
  * (`foreign`), `unavailable` for no answer or an answer against the contract, `deadline_exceeded`
- * when the time was up, `malformed_request` for an input that cannot be written as HTTP. A call that
- * was aborted rejects with its signal's reason.
+ * when the time was up, `malformed_request` for an input that cannot be written as HTTP. A call
+ * that was aborted rejects with its signal's reason.
  *
- * It never retries. A request crosses up to three hops, and retries on each would multiply just when
- * the last one is overloaded; only whoever knows that a repeat is safe and wanted may repeat.
+ * It never retries. A request crosses up to three hops, and retries on each would multiply just
+ * when the last one is overloaded; only whoever knows that a repeat is safe and wanted may repeat.
  *
  * The contract as a value, from which client and server both come, is ts-rest's idea.
  *

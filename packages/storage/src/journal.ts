@@ -118,11 +118,8 @@ function createJournal(
   async function rotate(): Promise<void> {
     await seal();
     const first = headerLine(options, nextSequence);
-    const next = await beginSegment(disk, pathOf(number + 1), first, health.onBroken).catch(
-      (error: unknown) => {
-        // Whether the next start will find the new segment is unknown, so the old one is closed.
-        throw error instanceof StorageFull ? error : health.breaks(error);
-      },
+    const next = await health.orBroken(
+      beginSegment(disk, pathOf(number + 1), first, health.onBroken),
     );
     finished.push({ number, bytes: file.synced });
     const old = file;
@@ -133,16 +130,10 @@ function createJournal(
     await old.close();
   }
 
-  async function retire(upTo: number): Promise<void> {
-    // Oldest first, and each removal synced: a power loss must not leave a gap.
-    for (;;) {
-      const [oldest] = finished;
-      if (oldest === undefined || oldest.number > upTo) return;
-      await readers.close(oldest.number);
-      await disk.remove(pathOf(oldest.number));
-      await disk.syncFolder(folder);
-      finished.shift();
-    }
+  async function remove(segment: number): Promise<void> {
+    await readers.close(segment);
+    await disk.remove(pathOf(segment));
+    await disk.syncFolder(folder);
   }
 
   async function close(): Promise<void> {
@@ -163,11 +154,25 @@ function createJournal(
     append: (payloads) => health.alone(() => append(payloads)),
     seal: () => health.alone(seal),
     rotate: () => health.alone(rotate),
-    retire: (upTo) => health.alone(() => retire(upTo)),
+    retire: (upTo) => health.alone(() => retire(finished, upTo, remove)),
     read: readers.read,
     probe: (bytes) => hasRoom(disk, join(folder, `${name}.probe`), bytes),
     close,
   };
+}
+
+/** Oldest first, and each removal synced: a power loss must not leave a gap. */
+async function retire(
+  finished: Segment[],
+  upTo: number,
+  remove: (segment: number) => Promise<void>,
+): Promise<void> {
+  for (;;) {
+    const [oldest] = finished;
+    if (oldest === undefined || oldest.number > upTo) return;
+    await remove(oldest.number);
+    finished.shift();
+  }
 }
 
 /** A payload with a newline would be two lines, and an empty one is a seal. */
@@ -221,12 +226,16 @@ function createHealth(tell: (error: StorageBroken) => void) {
   return {
     isBroken: () => broken !== undefined,
     onBroken,
-    breaks(error: unknown): unknown {
-      if (error instanceof StorageBroken) onBroken(error);
-      else if (error instanceof StorageError) {
-        onBroken(new StorageBroken(error.message, { cause: error }));
+    /** For work whose failure, but for a full disk, leaves behind what nobody knows. */
+    async orBroken<Result>(work: Promise<Result>): Promise<Result> {
+      try {
+        return await work;
+      } catch (error) {
+        if (error instanceof StorageFull || !(error instanceof StorageError)) throw error;
+        const reason = error instanceof StorageBroken ? error : new StorageBroken(error.message);
+        onBroken(reason);
+        throw reason;
       }
-      return broken ?? error;
     },
     async alone<Result>(work: () => Promise<Result>): Promise<Result> {
       if (broken !== undefined) throw broken;

@@ -9,7 +9,7 @@ export interface Lines {
 }
 
 const chunkBytes = 1024 * 1024;
-/** A line with its newline; a longer one is handed over in pieces, so that a damaged file cannot take all memory. */
+/** The longest line, its newline included; of a longer one, pieces are handed over. */
 export const maxLineBytes = 32 * 1024 * 1024;
 
 export const newline = 0x0a;
