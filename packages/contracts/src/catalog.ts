@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { Book, BookChange, BookTitle, NewBook, TopicCount } from './book.js';
 import { type Contract, jsonWithHeaders } from './contract.js';
-import { fails } from './failures.js';
+import { bodyFailures, fails } from './failures.js';
 import { AfterParam, IdempotencyKey, ItemIdParam, LimitParam, maxTopicLength } from './fields.js';
 import { Replayed } from './order.js';
 
@@ -96,7 +96,7 @@ export const catalogAdmin = {
       body: NewBook,
       response: {
         201: jsonWithHeaders('The book as it was added', BookAdded, Replayed),
-        ...fails('unauthorized', 'forbidden', 'key_reused', 'storage_full', 'overloaded'),
+        ...fails('unauthorized', 'forbidden', 'key_reused', 'storage_full', ...bodyFailures),
       },
     },
   },
@@ -118,7 +118,7 @@ export const catalogAdmin = {
           'stock_below_zero',
           'key_reused',
           'storage_full',
-          'overloaded',
+          ...bodyFailures,
         ),
       },
     },

@@ -1,4 +1,4 @@
-import type { Static, TObject, TSchema } from '@sinclair/typebox';
+import type { Static, TObject, TOptional, TSchema } from '@sinclair/typebox';
 
 /** One answer of a route: Fastify's `content` form of a response schema. */
 export interface Representation {
@@ -62,20 +62,22 @@ export interface Request<R extends Route> {
   readonly body: PartOf<R, 'body'>;
 }
 
-type Optional<T> = undefined extends T ? true : Record<never, never> extends T ? true : false;
-type Present<T> = {
-  [K in keyof T as T[K] extends undefined ? never : K]: T[K];
+type Parts<R extends Route> = {
+  [K in keyof Request<R> as Request<R>[K] extends undefined ? never : K]: Request<R>[K];
 };
+/** A body may be left out only where the contract says so; what else has no required key, always. */
+type MayBeLeftOut<R extends Route> = {
+  [K in keyof Parts<R>]: K extends 'body'
+    ? R['schema']['body'] extends TOptional<TSchema>
+      ? K
+      : never
+    : Record<never, never> extends Parts<R>[K]
+      ? K
+      : never;
+}[keyof Parts<R>];
 /** The request as a caller writes it: a part in which all is optional may be left out. */
-export type Input<R extends Route> = {
-  readonly [K in keyof Present<Request<R>> as Optional<Request<R>[K]> extends true
-    ? never
-    : K]: Request<R>[K];
-} & {
-  readonly [K in keyof Present<Request<R>> as Optional<Request<R>[K]> extends true
-    ? K
-    : never]?: Request<R>[K];
-};
+export type Input<R extends Route> = Omit<Parts<R>, MayBeLeftOut<R>> &
+  Partial<Pick<Parts<R>, MayBeLeftOut<R>>>;
 
 /** The status that a route answers when all is well; there is exactly one. */
 export function successStatus(route: Route): number {

@@ -115,12 +115,27 @@ export interface ProblemRepresentation {
 
 type StatusOf<Code extends FailureCode> = (typeof failures)[Code]['status'];
 
-/**
- * The response entries of a route that can fail in these ways. What any route can answer (a
- * malformed request, an internal mistake, a spent deadline, overload) is always among them.
- */
+/** What any route can answer, whatever it does. */
+const always = [
+  'malformed_request',
+  'request_timeout',
+  'expectation_failed',
+  'too_many_requests',
+  'headers_too_large',
+  'internal',
+  'unavailable',
+  'overloaded',
+  'deadline_exceeded',
+] as const satisfies FailureCode[];
+
+/** What else a route that takes a body can answer. */
+export const bodyFailures = [
+  'body_too_large',
+  'unsupported_media_type',
+] as const satisfies FailureCode[];
+
+/** The response entries of a route that can fail in these ways, and in those that any route can. */
 export function fails<Code extends FailureCode = never>(...codes: readonly Code[]) {
-  const always = ['malformed_request', 'internal', 'unavailable', 'deadline_exceeded'] as const;
   const entries: Record<number, ProblemRepresentation> = {};
   for (const code of [...always, ...codes]) {
     const { status, title } = failures[code];

@@ -5,7 +5,7 @@
  */
 import { type Static, Type } from '@sinclair/typebox';
 import { type Contract, json } from './contract.js';
-import { fails, ItemProblem } from './failures.js';
+import { bodyFailures, fails, ItemProblem } from './failures.js';
 import { AfterParam, Decimal, ItemId, LimitParam, OperationId, Timestamp } from './fields.js';
 
 /** How many items one batch may carry; also bounds the body of the request. */
@@ -75,7 +75,7 @@ export const catalogInternal = {
           'One outcome per operation id; a missing one is unknown',
           Type.Object({ outcomes: Type.Array(SaleOutcome, { maxItems: maxBatch }) }),
         ),
-        ...fails('unauthorized', 'forbidden', 'storage_full', 'overloaded'),
+        ...fails('unauthorized', 'forbidden', 'storage_full', ...bodyFailures),
       },
     },
   },
@@ -181,7 +181,7 @@ export const orderInternal = {
           'One outcome per order id; a missing one is unknown',
           Type.Object({ outcomes: Type.Array(PurchaseOutcome, { maxItems: maxBatch }) }),
         ),
-        ...fails('unauthorized', 'forbidden', 'storage_full', 'overloaded'),
+        ...fails('unauthorized', 'forbidden', 'storage_full', ...bodyFailures),
       },
     },
   },

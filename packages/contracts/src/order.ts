@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { type Contract, json, jsonWithHeaders } from './contract.js';
-import { fails } from './failures.js';
+import { bodyFailures, fails } from './failures.js';
 import {
   AfterParam,
   IdempotencyKey,
@@ -64,7 +64,7 @@ export const order = {
       ),
       response: {
         200: jsonWithHeaders('Bought, or out of stock', PurchaseAnswer, Replayed),
-        ...fails('book_not_found', 'key_reused', 'storage_full', 'overloaded'),
+        ...fails('book_not_found', 'key_reused', 'storage_full', ...bodyFailures),
       },
     },
   },

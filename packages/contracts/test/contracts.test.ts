@@ -210,6 +210,9 @@ t.test('types follow from the contract', async (t) => {
   const none: Request<typeof catalog.info>['body'] = undefined;
   const link: ResponseHeaders<typeof catalog.search> = { Link: '<x>' };
   const all = [info, search, paged, topics, bought, title, page, after, none, link];
+  const update: Input<typeof catalogAdmin.update> = { params: { item_id: 2 }, body: { price: 1 } };
+  // @ts-expect-error an update without changes is none
+  const noUpdate: Input<typeof catalogAdmin.update> = { params: { item_id: 2 } };
   // @ts-expect-error the id is missing
   const withoutParams: Input<typeof catalog.info> = {};
   // @ts-expect-error the id is a number in code
@@ -218,5 +221,5 @@ t.test('types follow from the contract', async (t) => {
   const wrongBody: Input<typeof order.purchase> = { params: { item_id: 2 }, body: { many: 2 } };
   // @ts-expect-error an undeclared header
   const wrongHeader: ResponseHeaders<typeof catalog.info> = { Link: '<x>' };
-  t.ok([...all, withoutParams, wrongId, wrongBody, wrongHeader]);
+  t.ok([...all, update, noUpdate, withoutParams, wrongId, wrongBody, wrongHeader]);
 });

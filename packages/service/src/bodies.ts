@@ -13,6 +13,11 @@ const notJson = () =>
  * A declared length is believed, so that nothing of a large upload is read for a 415.
  */
 function refuseBody(request: FastifyRequest, payload: IncomingMessage, done: Done): void {
+  // Where there is no route, that is what the caller should hear.
+  if (request.is404) {
+    done(null);
+    return;
+  }
   if (Number(request.headers['content-length'] ?? 0) > 0) {
     done(notJson());
     return;
@@ -39,7 +44,7 @@ export function parseBodies(app: FastifyInstance): void {
     'application/json',
     { parseAs: 'buffer' },
     (request, body, done) => {
-      if (body.length === 0) done(null, undefined);
+      if (body.length === 0 || request.is404) done(null, undefined);
       else if (isUtf8(body)) parseJson(request, body.toString('utf8'), done);
       else done(new Failure('malformed_request', 'The body is not valid UTF-8.'), undefined);
     },

@@ -25,7 +25,10 @@ const refusals: Readonly<Record<string, { code: FailureCode; detail: string }>> 
     detail: 'The chunk extensions of the body are too large.',
   },
 };
-const nonsense = { code: 'malformed_request', detail: 'This is not HTTP/1.1.' } as const;
+const nonsense = {
+  code: 'malformed_request',
+  detail: 'This is not a valid HTTP/1.1 request.',
+} as const;
 
 /** Writes a last answer, then reads what is still arriving for a moment instead of resetting. */
 function endWith(socket: Duplex, answer: string): void {

@@ -17,6 +17,7 @@ import type {
   FastifyRequest,
   onRequestHookHandler,
   preValidationHookHandler,
+  RouteOptions,
 } from 'fastify';
 import type { Ready, Sent } from './ready.js';
 
@@ -143,9 +144,24 @@ function narrow(request: FastifyRequest): HandlerRequest<Route> {
   return request as unknown as HandlerRequest<Route>;
 }
 
+/** A route of a contract as Fastify takes it. */
+function nativeRoute(route: Route, handler: Handler<Route>, options: MountOptions): RouteOptions {
+  const { token, bodyLimitBytes, hidden = false } = options;
+  const { method, url, schema } = route;
+  return {
+    method,
+    url,
+    schema: { ...schema, hide: hidden, ...(token !== undefined && { security: [{ bearer: [] }] }) },
+    ...(token !== undefined && { onRequest: requireToken(token) }),
+    ...(schema.body !== undefined && { preValidation: missingBody }),
+    ...(bodyLimitBytes !== undefined && { bodyLimit: bodyLimitBytes }),
+    handler: nativeHandler(route, handler),
+  };
+}
+
 /**
  * Registers every route of a contract natively: Fastify validates and serializes. Throws a
- * `TypeError` at the start when a handler is missing or has no route.
+ * `TypeError` when a handler is missing or has no route.
  */
 export function mount<C extends Contract>(
   app: FastifyInstance,
@@ -155,30 +171,16 @@ export function mount<C extends Contract>(
 ): void {
   const invented = Object.keys(handlers).find((name) => !Object.hasOwn(contract, name));
   if (invented !== undefined) throw new TypeError(`There is no route "${invented}" to handle`);
-  const { token, bodyLimitBytes, hidden = false } = options;
-  const onRequest = token === undefined ? [] : [requireToken(token)];
   // Fastify's own validation is what makes each handler safe to call with a request of its route.
   const byName = handlers as unknown as Readonly<Record<string, Handler<Route> | undefined>>;
+  const routes = Object.entries<Route>(contract).map(([name, route]) => {
+    const handler = byName[name];
+    if (handler === undefined) throw new TypeError(`Nothing handles the route "${name}"`);
+    return nativeRoute(route, handler, options);
+  });
   // A plugin of its own loads after the docs, whose hook would otherwise miss the routes.
   app.register((scope, _options, done) => {
-    for (const [name, route] of Object.entries<Route>(contract)) {
-      const handler = byName[name];
-      if (handler === undefined) throw new TypeError(`Nothing handles the route "${name}"`);
-      const { schema } = route;
-      scope.route({
-        method: route.method,
-        url: route.url,
-        schema: {
-          ...schema,
-          hide: hidden,
-          ...(token !== undefined && { security: [{ bearer: [] }] }),
-        },
-        onRequest,
-        ...(schema.body !== undefined && { preValidation: missingBody }),
-        ...(bodyLimitBytes !== undefined && { bodyLimit: bodyLimitBytes }),
-        handler: nativeHandler(route, handler),
-      });
-    }
+    for (const route of routes) scope.route(route);
     done();
   });
 }

@@ -35,6 +35,18 @@ async function listen({ app, host, port, name }: ServeOptions): Promise<string> 
   }
 }
 
+/** A service that was started with an IPC channel lives as long as whoever holds the other end. */
+function reportToLauncher(url: string, stop: () => void): void {
+  if (process.send === undefined) return;
+  if (!process.connected) {
+    stop();
+    return;
+  }
+  process.once('disconnect', stop);
+  // The launcher may die this very moment: that is not this service's error, `stop` is called.
+  process.send({ kind: 'listening', url }, undefined, undefined, () => {});
+}
+
 /**
  * Listens, and stops in order: on SIGTERM, SIGINT, an uncaught error or the death of the launcher
  * (its IPC channel closes) no more connections are taken, what has arrived is answered, then
@@ -51,10 +63,7 @@ export async function serve(options: ServeOptions): Promise<string> {
   });
   try {
     const url = await listen(options);
-    if (process.send) {
-      process.once('disconnect', () => closing.close());
-      process.send({ kind: 'listening', url });
-    }
+    reportToLauncher(url, closing.close);
     return url;
   } catch (error) {
     closing.uninstall();

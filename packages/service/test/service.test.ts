@@ -1,0 +1,514 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type Contract, health, Problem } from '@bazar/contracts';
+import { Value } from '@sinclair/typebox/value';
+import type { FastifyInstance } from 'fastify';
+import t, { type Test } from 'tap';
+import {
+  callerOf,
+  createService,
+  etagOf,
+  type Handlers,
+  mount,
+  nextLink,
+  ready,
+  type ServiceOptions,
+} from '../src/index.js';
+import { faults, openStall, pen, secret, stall, stallHandlers, token } from './stall.js';
+
+function open(t: Test, options: Parameters<typeof openStall>[0] = {}): FastifyInstance {
+  const app = openStall(options);
+  t.teardown(() => app.close());
+  return app;
+}
+
+async function listen(app: FastifyInstance): Promise<number> {
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  const { port } = app.server.address() as AddressInfo;
+  return port;
+}
+
+/** A raw connection and what it has received so far. */
+function dial(port: number) {
+  const socket: Socket = connect(port, '127.0.0.1');
+  let received = '';
+  socket.setEncoding('utf8');
+  socket.on('data', (text) => {
+    received += text;
+  });
+  socket.on('error', () => {});
+  const closed = once(socket, 'close');
+  return {
+    socket,
+    closed: async () => {
+      await closed;
+      return received;
+    },
+    until: async (text: string) => {
+      while (!received.includes(text)) await once(socket, 'data');
+      return received;
+    },
+  };
+}
+
+/** Holds handlers until it is opened. */
+function gate() {
+  let openGate = () => {};
+  const opened = new Promise<void>((resolve) => {
+    openGate = resolve;
+  });
+  let announce = () => {};
+  const reached = new Promise<void>((resolve) => {
+    announce = resolve;
+  });
+  const wait = () => {
+    announce();
+    return opened;
+  };
+  return { wait, reached, open: () => openGate() };
+}
+
+t.test(
+  'when a request is well-formed, then its handler answers as the contract says',
+  async (t) => {
+    const app = open(t);
+    await t.test('and ids are numbers, absent parameters absent', async (t) => {
+      const { headers, ...answer } = await app.inject('/wares/00012');
+      t.match(answer, { statusCode: 200, body: JSON.stringify({ ...pen, id: 12 }) });
+      t.equal(headers['content-type'], 'application/json; charset=utf-8');
+      t.match((await app.inject('/kinds/a%2Fb?limit=5')).json(), {
+        kind: 'a/b',
+        types: 'undefined number',
+      });
+      t.match((await app.inject('/kinds/a?after=0&limit=1000')).json(), { types: 'number number' });
+    });
+    await t.test('and a purchase takes no body, an empty one of any type, and {}', async (t) => {
+      const url = '/wares/3/buy';
+      const json = 'application/json';
+      const inputs = [
+        {},
+        { headers: { 'content-type': json } },
+        { headers: { 'content-type': 'text/plain' } },
+        { headers: { 'content-type': 'nonsense' } },
+        { headers: { 'content-type': '' } },
+        { headers: { 'content-type': 'application/x-www-form-urlencoded', 'content-length': '0' } },
+        { headers: { 'content-type': json }, payload: '{}' },
+        { headers: { 'content-type': `${json}; charset=utf-8` }, payload: ' {} ' },
+        { headers: { 'content-type': 'Application/JSON' }, payload: '\uFEFF{}' },
+      ];
+      for (const input of inputs) {
+        const { statusCode, body } = await app.inject({ method: 'POST', url, ...input });
+        t.match(
+          { statusCode, body },
+          { statusCode: 200, body: '{"bought":3}' },
+          JSON.stringify(input),
+        );
+      }
+    });
+    await t.test(
+      'and the one success status is sent, with a body, without, as a page',
+      async (t) => {
+        const payload = { title: 'Füller', quantity: 0, price: 19.99 };
+        const added = await app.inject({ method: 'POST', url: '/wares', payload });
+        t.match(added, { statusCode: 201, body: '{"title":"Füller"}' });
+        const forgotten = await app.inject({ method: 'POST', url: '/forget' });
+        t.match(forgotten, { statusCode: 204, body: '' });
+        t.notOk(forgotten.headers['content-type']);
+        const page = await app.inject('/');
+        t.match(page, { statusCode: 200, body: '<p>wares</p>' });
+        t.equal(page.headers['content-type'], 'text/html; charset=utf-8');
+      },
+    );
+    await t.test('and HEAD says what GET would, and the body of a GET is ignored', async (t) => {
+      const { headers, statusCode } = await app.inject({ method: 'HEAD', url: '/wares/2' });
+      t.match({ statusCode, length: headers['content-length'] }, { statusCode: 200, length: '33' });
+      t.equal(headers.etag, etagOf(ready(pen)));
+      const got = await app.inject({ method: 'GET', url: '/wares/2', payload: '{"a' });
+      t.equal(got.statusCode, 200);
+    });
+    await t.test('and the token opens, whatever the case of the scheme', async (t) => {
+      for (const scheme of ['Bearer', 'bearer']) {
+        const headers = { authorization: `${scheme} ${token}` };
+        const request = {
+          method: 'POST',
+          url: '/secret',
+          payload: { title: 'a' },
+          headers,
+        } as const;
+        t.match((await app.inject(request)).json(), { opened: true });
+      }
+    });
+  },
+);
+
+t.test('when a read is repeated, then it is revalidated by its tag', async (t) => {
+  const app = open(t);
+  const first = await app.inject('/wares/2');
+  const etag = String(first.headers.etag);
+  t.match(first.headers, { 'cache-control': 'no-cache', etag: /^"[\w-]{27}"$/ });
+  for (const known of [etag, `W/${etag}`, `"a", W/"b",${etag}`, '*', ` "x,y" , ${etag} `]) {
+    const { statusCode, body, headers } = await app.inject({
+      url: '/wares/2',
+      headers: { 'if-none-match': known },
+    });
+    t.match({ statusCode, body, headers }, { statusCode: 304, body: '', headers: { etag } }, known);
+    t.notOk(headers['content-length'] ?? headers['content-type'], 'nothing about a body');
+  }
+  for (const unknown of ['"other"', etag.slice(0, -1), '', 'W/*', etag.replaceAll('"', '')]) {
+    const headers = { 'if-none-match': unknown };
+    t.equal((await app.inject({ url: '/wares/2', headers })).statusCode, 200, unknown);
+  }
+  t.not((await app.inject('/wares/3')).headers.etag, etag, 'other bytes, another tag');
+  const failed = await app.inject('/wares/404');
+  t.match(failed.headers, { 'cache-control': 'no-store' });
+  t.notOk(failed.headers.link ?? failed.headers.etag, 'nothing is left of the answer not given');
+  t.equal((await app.inject('/')).headers['cache-control'], 'no-store');
+});
+
+t.test('when something fails, then the caller gets its problem and the log the 5xx', async (t) => {
+  const lines: string[] = [];
+  const logStream = { write: (line: string) => void lines.push(line) };
+  const app = open(t, { config: { LOG_LEVEL: 'info' }, logStream });
+  const cases = {
+    late: { status: 504, code: 'deadline_exceeded', level: 40 },
+    full: { status: 503, code: 'overloaded', level: 40, retry: '3' },
+    'foreign-missing': { status: 404, code: 'book_not_found', detail: 'There is no book 9.' },
+    'foreign-full': { status: 503, code: 'storage_full', level: 40, retry: '7' },
+    'foreign-accusation': { status: 503, code: 'unavailable', level: 50, retry: '1' },
+    'own-accusation': { status: 400, code: 'malformed_request' },
+    bug: { status: 500, code: 'internal', level: 50 },
+    text: { status: 500, code: 'internal', level: 50 },
+  };
+  t.same(Object.keys(cases), Object.keys(faults), 'every fault is looked at');
+  for (const [how, { status, code, ...rest }] of Object.entries(cases)) {
+    const expected: { level?: number; retry?: string; detail?: string } = rest;
+    lines.length = 0;
+    const { statusCode, headers, body } = await app.inject({
+      url: `/fail/${how}`,
+      headers: { 'x-request-id': 'a-caller_1', authorization: `Bearer ${token}` },
+    });
+    const problem: unknown = JSON.parse(body);
+    t.ok(Value.Check(Problem, problem), how);
+    t.match({ statusCode, problem }, { statusCode: status, problem: { code, status } }, how);
+    t.match(problem, {
+      request_id: 'a-caller_1',
+      ...(expected.detail && { detail: expected.detail }),
+    });
+    t.equal(headers['retry-after'], expected.retry, `${how}: Retry-After`);
+    t.notMatch(body, /hunter2|item_id|string/, 'nothing of the inside');
+    t.equal(lines.length, expected.level === undefined ? 0 : 1, `${how}: lines logged`);
+    if (expected.level === undefined) continue;
+    const [line = ''] = lines;
+    t.match(JSON.parse(line), { level: expected.level, code, reqId: 'a-caller_1', name: 'stall' });
+    t.notOk(line.includes(token), 'no token in the log');
+  }
+  t.match(lines.join(), /just a string/, 'the log tells what was thrown');
+  lines.length = 0;
+  await app.inject('/wares/2');
+  await app.inject('/nothing');
+  t.same(lines, [], 'nothing is logged of what went well or was the fault of the caller');
+});
+
+t.test('when a request carries an id, then it is kept if it is harmless', async (t) => {
+  const app = open(t, { randomId: () => 'fresh' });
+  const idOf = async (id: string) => {
+    const { headers } = await app.inject({ url: '/wares/2', headers: { 'x-request-id': id } });
+    return headers['x-request-id'];
+  };
+  for (const id of ['a', 'A_b-9', 'x'.repeat(64)]) t.equal(await idOf(id), id);
+  for (const id of ['', 'a b', 'x'.repeat(65), 'a"b', 'é', '../a'])
+    t.equal(await idOf(id), 'fresh');
+});
+
+t.test('when a caller says how long it waits, then that is read or left out', async (t) => {
+  const app = createService({ name: 'echo', config: { LOG_LEVEL: 'silent' } });
+  t.teardown(() => app.close());
+  app.get('/caller', async (request) => callerOf(request));
+  const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  const ask = async (headers: Record<string, string>) =>
+    (await app.inject({ url: '/caller', headers: { 'x-request-id': 'me', ...headers } })).json();
+  t.same(await ask({}), { requestId: 'me' });
+  t.same(await ask({ 'x-timeout-ms': '250', traceparent: trace }), {
+    requestId: 'me',
+    timeoutMs: 250,
+    traceparent: trace,
+  });
+  t.same(await ask({ 'x-timeout-ms': '0' }), { requestId: 'me', timeoutMs: 0 }, 'spent');
+  for (const timeout of ['', '-1', '1.5', '1e3', '0x10', '12345678', 'soon', '5, 6']) {
+    t.same(await ask({ 'x-timeout-ms': timeout }), { requestId: 'me' }, timeout);
+  }
+  for (const other of [
+    trace.toUpperCase(),
+    trace.slice(1),
+    `${trace}0`,
+    `ff${trace.slice(2)}`,
+    trace.replace(/-[0-9a-f]{32}-/, `-${'0'.repeat(32)}-`),
+    trace.replace(/-[0-9a-f]{16}-/, `-${'0'.repeat(16)}-`),
+  ]) {
+    t.same(await ask({ traceparent: other }), { requestId: 'me' }, other);
+  }
+});
+
+t.test('when there is a further page, then the link to it is a valid one', async (t) => {
+  const link = nextLink('/search/distributed', { after: 2, limit: 1 });
+  t.equal(link, '</search/distributed?after=2&limit=1>; rel="next"');
+  t.equal(
+    nextLink('/topics', { after: 'a&b >"é', limit: undefined }),
+    '</topics?after=a%26b%20%3E%22%C3%A9>; rel="next"',
+  );
+  t.equal(
+    nextLink(`/search/${encodeURIComponent('50%/é')}`, {}),
+    '</search/50%25%2F%C3%A9>; rel="next"',
+  );
+  t.equal(nextLink('/search/a b>é', {}), '</search/a%20b%3E%C3%A9>; rel="next"');
+});
+
+t.test('when a service is looked after, then it tells how it is', async (t) => {
+  const states: Record<string, string> = { storage: 'ok' };
+  const app = open(t, { ready: () => states });
+  await t.test('and it is alive and ready, or says what is not', async (t) => {
+    t.match((await app.inject('/health/live')).json(), { status: 'ok' });
+    t.same((await app.inject('/health/ready')).json(), {
+      status: 'ok',
+      dependencies: { storage: 'ok' },
+    });
+    states['orders'] = 'it does not answer';
+    const { statusCode, headers, body } = await app.inject('/health/ready');
+    t.match({ statusCode, body }, { statusCode: 503, body: /"orders: it does not answer"/ });
+    t.equal(headers['retry-after'], '1');
+    t.equal((await app.inject('/health/live')).statusCode, 200);
+  });
+  await t.test('and it counts answers by route, method and status', async (t) => {
+    for (const url of ['/wares/2', '/wares/3', '/wares/404', '/wares/x', '/nothing', '/wares']) {
+      await app.inject(url);
+    }
+    const { body, headers } = await app.inject('/metrics');
+    t.match(headers['content-type'], /^text\/plain/);
+    const counts = body.split('\n').filter((line) => /requests_total\{.*(wares|none)/.test(line));
+    t.same(counts, [
+      'bazar_http_requests_total{route="(none)",method="(any)",status="404"} 1',
+      'bazar_http_requests_total{route="(none)",method="(any)",status="405"} 1',
+      'bazar_http_requests_total{route="/wares/:item_id",method="GET",status="200"} 2',
+      'bazar_http_requests_total{route="/wares/:item_id",method="GET",status="400"} 1',
+      'bazar_http_requests_total{route="/wares/:item_id",method="GET",status="404"} 1',
+    ]);
+    t.match(body, /process_cpu_seconds_total/);
+    t.equal(
+      (await app.inject('/metrics')).body.match(/status="405"\} 1$/gm)?.length,
+      1,
+      'counted once',
+    );
+  });
+  await t.test('and its API document shows the open routes', async (t) => {
+    const document = (await app.inject('/docs/json')).json();
+    t.match(document, { openapi: '3.1.0', info: { title: 'Bazar: stall' } });
+    t.same(Object.keys(document.paths).sort(), [
+      '/',
+      '/fail/{how}',
+      '/forget',
+      '/health/live',
+      '/health/ready',
+      '/kinds/{kind}',
+      '/wares',
+      '/wares/{item_id}',
+      '/wares/{item_id}/buy',
+    ]);
+    const { post } = document.paths['/wares'];
+    const input = post.requestBody.content['application/json'].schema;
+    t.match(input.properties.price, { type: 'number', format: 'money' });
+    const { responses } = document.paths['/wares/{item_id}'].get;
+    t.match(responses['200'].content['application/json'].schema.properties, { id: {}, kind: {} });
+    t.match(responses['200'].headers, { ETag: { schema: { type: 'string' } } });
+    t.ok(responses['404'].content['application/problem+json']);
+    const page = await app.inject('/docs/');
+    t.match(page, { statusCode: 200, body: /swagger-ui/ });
+  });
+});
+
+t.test(
+  'when a service is built, then its routes are its contracts and the named plugins',
+  async (t) => {
+    const routesOf = (...contracts: Contract[]) =>
+      contracts.flatMap((contract) =>
+        Object.values(contract).flatMap(({ method, url }) =>
+          method === 'GET' ? [`GET ${url}`, `HEAD ${url}`] : [`${method} ${url}`],
+        ),
+      );
+    const registered = async (extra: (app: FastifyInstance) => void) => {
+      const app = open(t);
+      const routes: string[] = [];
+      app.addHook('onRoute', ({ method, url }) => {
+        for (const one of [method].flat()) routes.push(`${one} ${url}`);
+      });
+      extra(app);
+      await app.ready();
+      const ofPlugins = /^(GET|HEAD) \/(docs(\/.*)?|metrics)$/;
+      return routes.filter((route) => !ofPlugins.test(route)).sort();
+    };
+    const expected = routesOf(stall, secret, health).sort();
+    t.same(await registered(() => {}), expected);
+    t.notSame(
+      await registered((app) => app.post('/back-door', async () => 'come in')),
+      expected,
+      'and one that stands in no contract is noticed',
+    );
+  },
+);
+
+t.test('when handlers do not fit their contract, then the start fails', async (t) => {
+  const app = open(t);
+  const { page, ...missing } = stallHandlers();
+  const invented = { ...stallHandlers(), steal: page };
+  t.throws(() => mount(app, stall, invented), /no route "steal"/);
+  const other = createService({ name: 'other', config: { LOG_LEVEL: 'silent' } });
+  // @ts-expect-error: a handler is missing
+  t.throws(() => mount(other, stall, missing), /Nothing handles the route "page"/);
+  await other.close();
+});
+
+t.test('when a body arrives in pieces or is expected, then it is waited for', async (t) => {
+  const port = await listen(open(t));
+  const lines = ['Host: a', 'Connection: close', 'Content-Type: application/json'];
+  const body = '{"title":"Pen","quantity":1,"price":1}';
+  await t.test('and "100-continue" is answered first', async (t) => {
+    const { socket, until, closed } = dial(port);
+    const more = [`Content-Length: ${body.length}`, 'Expect: 100-continue'];
+    socket.write(`POST /wares HTTP/1.1\r\n${[...lines, ...more].join('\r\n')}\r\n\r\n`);
+    await until('HTTP/1.1 100 Continue\r\n\r\n');
+    socket.write(body);
+    t.match(await closed(), /HTTP\/1\.1 201 Created.*\{"title":"Pen"\}$/s);
+  });
+  await t.test('and chunks make a body, also no chunks at all', async (t) => {
+    const { socket, closed } = dial(port);
+    const chunked = [...lines, 'Transfer-Encoding: chunked'].join('\r\n');
+    socket.write(`POST /wares HTTP/1.1\r\n${chunked}\r\n\r\n`);
+    for (const piece of [body.slice(0, 10), body.slice(10)]) {
+      socket.write(`${piece.length.toString(16)}\r\n${piece}\r\n`);
+    }
+    socket.write('0\r\n\r\n');
+    t.match(await closed(), /HTTP\/1\.1 201 Created/);
+    const empty = dial(port);
+    const form = chunked.replace('application/json', 'text/plain');
+    empty.socket.write(`POST /wares/2/buy HTTP/1.1\r\n${form}\r\n\r\n0\r\n\r\n`);
+    t.match(await empty.closed(), /HTTP\/1\.1 200 OK.*\{"bought":2\}$/s);
+  });
+});
+
+t.test('when a body is refused while it is sent, then the caller can read why', async (t) => {
+  await t.test('and the connection serves on', async (t) => {
+    const port = await listen(open(t));
+    const body = 'x'.repeat(3_000_000);
+    const refused = await fetch(`http://127.0.0.1:${port}/wares`, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/json' },
+    });
+    t.equal(refused.status, 413);
+    t.match(await refused.json(), { code: 'body_too_large' });
+    const { socket, until, closed } = dial(port);
+    const head = ['Host: a', 'Content-Type: application/json', `Content-Length: ${body.length}`];
+    socket.write(`POST /wares HTTP/1.1\r\n${head.join('\r\n')}\r\n\r\n${body}`);
+    await until('body_too_large');
+    socket.write('GET /wares/2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    t.match(await closed(), /HTTP\/1\.1 413 .*HTTP\/1\.1 200 OK/s);
+  });
+  await t.test('and a rest that never comes gets no second answer', async (t) => {
+    const app = open(t, { requestTimeoutMs: 150, connectionsCheckingIntervalMs: 50 });
+    const { socket, closed } = dial(await listen(app));
+    const head = ['Host: a', 'Content-Type: application/json', 'Content-Length: 100000'];
+    socket.write(`POST /wares HTTP/1.1\r\n${head.join('\r\n')}\r\n\r\n{`);
+    t.equal((await closed()).match(/HTTP\/1\.1 /g)?.length, 1);
+  });
+});
+
+t.test(
+  'when garbage follows a request that is being answered, then it is not its answer',
+  async (t) => {
+    const { wait, reached, open: openGate } = gate();
+    const port = await listen(open(t, { wait }));
+    const { socket, closed } = dial(port);
+    socket.write('POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n');
+    await reached;
+    socket.write('garbage\r\n\r\n');
+    t.equal(await closed(), '', 'no answer says what is true: unknown');
+    openGate();
+  },
+);
+
+t.test(
+  'when a service closes, then what has arrived is answered and the rest let go',
+  async (t) => {
+    const { wait, reached, open: openGate } = gate();
+    const app = openStall({ wait });
+    const port = await listen(app);
+    const request = 'POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n';
+    const idle = dial(port);
+    idle.socket.write('GET /wares/2 HTTP/1.1\r\nHost: a\r\n\r\n');
+    await idle.until('"pen"');
+    const mute = dial(port);
+    const half = dial(port);
+    half.socket.write('POST /wares HTTP/1.1\r\nHost: a\r\nContent-Len');
+    const halfBody = dial(port);
+    halfBody.socket.write(
+      'POST /wares HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+    );
+    const busy = dial(port);
+    busy.socket.write(request);
+    await reached;
+    let isClosed = false;
+    const closing = app.close().then(() => {
+      isClosed = true;
+    });
+    t.notMatch(await mute.closed(), /./);
+    await idle.closed();
+    t.notMatch(await half.closed(), /./);
+    t.notMatch(await halfBody.closed(), /HTTP\/1\.1 2/, 'a body is not waited for without end');
+    t.notOk(isClosed, 'the request that has arrived is waited for');
+    openGate();
+    t.match(await busy.closed(), /200 OK.*\{"bought":2\}$/s);
+    await closing;
+    await t.rejects(fetch(`http://127.0.0.1:${port}/`), 'nobody listens any more');
+  },
+);
+
+/** Never called: `tsc` reads it, and an error that does not come is an error. */
+export function typesOf(app: FastifyInstance, options: ServiceOptions): void {
+  const good = stallHandlers();
+  const { page, ...missing } = good;
+  // @ts-expect-error: a missing handler
+  mount(app, stall, missing);
+  // @ts-expect-error: an invented handler
+  mount(app, stall, { ...good, steal: page } satisfies Handlers<typeof stall>);
+  // @ts-expect-error: the id is a number in code
+  mount(app, stall, { ...good, buy: ({ params }) => ({ bought: params.item_id.length }) });
+  // @ts-expect-error: a parameter that is not declared
+  mount(app, stall, { ...good, buy: ({ params }) => ({ bought: params.id }) });
+  // @ts-expect-error: a wrong body
+  mount(app, stall, { ...good, buy: () => ({ bought: 'yes' }) });
+  // @ts-expect-error: ready-made bytes of another body
+  mount(app, stall, { ...good, buy: () => ready({ bought: 'yes' }) });
+  // @ts-expect-error: no answer at all
+  mount(app, stall, { ...good, buy: () => {} });
+  // @ts-expect-error: text that nobody branded as the body
+  mount(app, stall, { ...good, buy: () => '{"bought":1}' });
+  mount(app, stall, {
+    ...good,
+    // @ts-expect-error: a parameter may be absent
+    kind: ({ query }) => ({ kind: 'a', types: query.limit.toFixed() }),
+  });
+  mount(app, stall, {
+    ...good,
+    ware(_request, reply) {
+      reply.header('Link', '</>; rel="next"');
+      // @ts-expect-error: a header that is not declared
+      reply.header('X-Other', 'a');
+      // @ts-expect-error: a header of another type
+      reply.header('Link', 7);
+      // @ts-expect-error: the status is the contract's
+      reply.code(404);
+      return ready(pen);
+    },
+  });
+  // @ts-expect-error: a level is needed
+  createService({ ...options, config: {} });
+}
