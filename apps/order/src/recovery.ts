@@ -59,7 +59,8 @@ export interface Recovery {
 export function createRecovery(effects: RecoveryEffects): Recovery {
   const { store, readFeed, recover, isInFlight, after, log } = effects;
   let obstacle: string | undefined = 'the order log has not been compared with the catalog yet';
-  let failing = false;
+  /** Why the last look failed, if it did. */
+  let failure: string | undefined;
   let stopped = false;
   const stopping = new AbortController();
   let wake = () => {};
@@ -70,7 +71,8 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
     // Read before the feed is, so that the feed cannot be behind it in an honest shop.
     const reach = await store.reach();
     const { watermark } = reach;
-    const waitMs = obstacle === undefined ? policy.waitMs : 0;
+    // A catalog that has just come back should be known to be back, not waited for.
+    const waitMs = obstacle === undefined && !failing ? policy.waitMs : 0;
     const feed = await readFeed(watermark, policy.pageSales, waitMs, stopping.signal);
     await compare(store, feed, reach);
     if (obstacle !== undefined) log('info', `the order log agrees with catalog ${feed.catalog_id}`);
@@ -94,18 +96,22 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
     let more = false;
     try {
       more = await look();
-      if (failing) log('info', 'the catalog answers again');
-      failing = false;
+      if (failure !== undefined) log('info', 'the order log is compared with the catalog again');
+      failure = undefined;
     } catch (error) {
       if (stopped) return;
       if (error instanceof Contradiction) {
         stopped = true;
         obstacle = error.message;
+        failure = undefined;
         effects.onContradiction(error);
         return;
       }
-      if (!failing) log('warn', "the catalog's feed cannot be read; trying again", error);
-      failing = true;
+      if (failure === undefined) {
+        log('warn', 'the order log cannot be compared with the catalog; trying again', error);
+      }
+      // Anything but a Failure is for the log only: this sentence is shown to everybody.
+      failure = error instanceof Failure ? error.message : 'the log cannot be compared with it';
     }
     if (!more) await pause();
   }
@@ -122,7 +128,7 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
   }
 
   return {
-    health: () => obstacle ?? (failing ? 'the catalog does not answer' : 'ok'),
+    health: () => failure ?? obstacle ?? 'ok',
     assertOpen() {
       if (obstacle !== undefined) throw new Failure('unavailable', obstacle);
     },
@@ -162,7 +168,8 @@ async function compare(
   if (feed.first_sale > watermark + 1) {
     throw new Contradiction(
       `the order log is complete up to sale ${watermark}, but the catalog remembers only sales ` +
-        `from ${feed.first_sale} on: rows are missing from the order log`,
+        `from ${feed.first_sale} on: sales ${watermark + 1} to ${feed.first_sale - 1} are missing ` +
+        'from the order log',
     );
   }
   for (const { sale, operation_id } of feed.operations) {

@@ -75,7 +75,8 @@ export function failureOf(error: unknown): Failure {
 
 /** One line per answer that is our side's fault, none for what the caller did. */
 function logFailure(failure: Failure, request: FastifyRequest, log: FastifyBaseLogger): void {
-  if (failure.status < 500) return;
+  // Whoever asks for the health every second writes down the answer too.
+  if (failure.status < 500 || request.url.startsWith('/health/')) return;
   const { cause, code } = failure;
   const line = { code, method: request.method, url: request.url, err: cause };
   const ours = code === 'internal' && !failure.foreign;

@@ -1,0 +1,139 @@
+import { resolve } from 'node:path';
+import { inspect } from 'node:util';
+import { createShop, type Shop, type ShopOptions } from './launch.js';
+import { type Exit, ending, type ServiceName, StartError } from './service.js';
+import { onSignals } from './signals.js';
+import { createTerminal, type Screen } from './terminal.js';
+
+export interface KeepOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** Gets the logs and the sentences; when it breaks, the shop closes. */
+  readonly output?: Screen;
+  /** Gets why the shop could not open or had to close. */
+  readonly errors?: Screen;
+  readonly mains?: NonNullable<ShopOptions['mains']>;
+  /** Keeps the shop open when a service dies: whoever watches the sources starts it again. */
+  readonly outlivesDeaths?: boolean;
+  /** Called once the shop is open; what it returns is called before the services are stopped. */
+  readonly whileOpen?: (shop: Shop, say: (sentence: string) => void) => () => Promise<void>;
+}
+
+/**
+ * Opens the shop in a terminal, keeps it open, and closes it: at SIGINT, SIGTERM or SIGHUP, when a
+ * service dies, and when nobody can read the output any more. A second signal kills at once.
+ *
+ * @returns the exit code: 0 when somebody closed the shop and all three services stopped cleanly
+ */
+export async function keepShop(options: KeepOptions = {}): Promise<number> {
+  const { env = process.env, output = process.stdout, errors = process.stderr } = options;
+  const { say, line } = createTerminal(output, env['NO_COLOR']);
+  const complain = createTerminal(errors, env['NO_COLOR']).say;
+  const closing = createClosing();
+  // With the terminal gone nothing can be shown any more, but three services are to be stopped.
+  for (const screen of [output, errors]) screen.on('error', () => closing.begin(1));
+
+  let shop: Shop;
+  try {
+    shop = createShop({
+      dataDir: resolve(env['DATA_DIR'] || 'data'),
+      ports: portsOf(env),
+      env,
+      onLine: line,
+      onDeath(service, exit) {
+        const next = options.outlivesDeaths ? ' It starts again at the next change.' : '';
+        complain(`The ${service} died (${ending(exit)}).${next}`);
+        if (!options.outlivesDeaths) closing.begin(1);
+      },
+      ...(options.mains && { mains: options.mains }),
+    });
+  } catch (error) {
+    complain(inWords(error));
+    return 1;
+  }
+  const ignoreSignals = onSignals(
+    () => closing.begin(0),
+    () => {
+      complain('A second signal: killing what still runs.');
+      void shop.kill();
+    },
+  );
+  let beforeStop: (() => Promise<void>) | undefined;
+  try {
+    await Promise.race([shop.start(), closing.begun]);
+    if (!closing.hasBegun()) {
+      say(welcome(shop));
+      beforeStop = options.whileOpen?.(shop, say);
+    }
+  } catch (error) {
+    complain(inWords(error));
+    closing.begin(1);
+  }
+  const code = await closing.begun;
+  await beforeStop?.();
+  const exits = await shop.stop();
+  ignoreSignals();
+  const unclean = [...exits].filter(([, exit]) => !isClean(exit));
+  for (const [service, exit] of unclean) {
+    complain(`The ${service} did not stop cleanly (${ending(exit)}).`);
+  }
+  say('Bazar is closed.');
+  return unclean.length > 0 ? 1 : code;
+}
+
+interface Closing {
+  /** Resolves with the exit code that the first reason to close asks for. */
+  readonly begun: Promise<number>;
+  begin(code: number): void;
+  hasBegun(): boolean;
+}
+
+function createClosing(): Closing {
+  let code: number | undefined;
+  let announce: (code: number) => void = () => {};
+  const begun = new Promise<number>((resolve) => {
+    announce = resolve;
+  });
+  return {
+    begun,
+    begin(first) {
+      code ??= first;
+      announce(code);
+    },
+    hasBegun: () => code !== undefined,
+  };
+}
+
+/** A service that is stopped before it listens may not have learnt to answer SIGTERM yet. */
+function isClean({ code, signal }: Exit): boolean {
+  return code === 0 || signal === 'SIGTERM';
+}
+
+/** The ports of DESIGN's table, or what `GATEWAY_PORT`, `CATALOG_PORT` and `ORDER_PORT` say. */
+function portsOf(env: NodeJS.ProcessEnv): Record<ServiceName, number> {
+  const portOf = (variable: string, usual: number): number => {
+    const text = env[variable] || String(usual);
+    if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+    throw new StartError(`${variable} is "${text}", but a port is a number from 0 to 65535.`);
+  };
+  return {
+    gateway: portOf('GATEWAY_PORT', 5000),
+    catalog: portOf('CATALOG_PORT', 5001),
+    order: portOf('ORDER_PORT', 5002),
+  };
+}
+
+function welcome({ urls }: Shop): string {
+  return [
+    '',
+    `Bazar is open at ${urls.gateway} (catalog ${urls.catalog}, order ${urls.order}).`,
+    'Ctrl-C closes it. To see what it has, and to buy a book:',
+    `  curl ${urls.gateway}/search/distributed`,
+    `  curl -X POST ${urls.gateway}/purchase/2`,
+    '',
+  ].join('\n');
+}
+
+/** A failure with a known reason is told in a sentence, a mistake of ours with its stack. */
+function inWords(error: unknown): string {
+  return error instanceof StartError ? error.message : inspect(error);
+}

@@ -1,0 +1,169 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { createService, type Exit, type Service, type ServiceName, StartError } from './service.js';
+
+/** Who needs whom decides the order: each starts after what it calls, and stops before it. */
+export const startOrder = ['catalog', 'order', 'gateway'] as const satisfies ServiceName[];
+
+export interface ShopOptions {
+  /** The folder of the CSV files. */
+  readonly dataDir: string;
+  /** Where to listen; 0, the default, is any free port. */
+  readonly ports?: Partial<Record<ServiceName, number>>;
+  /** Variables for all three services, on top of this process's own. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Gets every line that a service writes, to stdout or stderr. */
+  readonly onLine?: (service: ServiceName, line: string) => void;
+  /** Called when a service ends although nobody asked it to. */
+  readonly onDeath?: (service: ServiceName, exit: Exit) => void;
+  /** The scripts to run, as paths; the built apps by default. */
+  readonly mains?: Partial<Record<ServiceName, string>>;
+  /** How long a service may take until it listens: it may have a long journal to read back. */
+  readonly startDeadlineMs?: number;
+  /** After how long a service that was asked to stop is killed; more than its own grace. */
+  readonly stopDeadlineMs?: number;
+}
+
+/** Three processes that are one shop. */
+export interface Shop {
+  /** Where the services listen. */
+  readonly urls: Readonly<Record<ServiceName, string>>;
+  service(name: ServiceName): Service;
+  /**
+   * Starts what does not run yet: catalog, order, gateway; resolves when all are ready.
+   *
+   * @throws StartError in a sentence; what was started before is left running, for `stop`
+   */
+  start(): Promise<void>;
+  /**
+   * Resolves when all three services say that they can work.
+   *
+   * @param withinMs milliseconds to wait for that; by default the start deadline
+   * @throws StartError with the last answer when they do not in time
+   */
+  ready(withinMs?: number): Promise<void>;
+  /**
+   * Stops gateway, order, catalog, one after the other; kills whichever misses the deadline.
+   *
+   * @returns how those ended that were running
+   */
+  stop(): Promise<Map<ServiceName, Exit>>;
+  /** Kills all three at once; resolves when they are gone. */
+  kill(): Promise<void>;
+}
+
+/** Makes a shop that is not started yet, so that it can be stopped while it starts. */
+export function createShop(options: ShopOptions): Shop {
+  const { dataDir, onLine, onDeath, startDeadlineMs = 120_000, stopDeadlineMs = 15_000 } = options;
+  let stopping = false;
+
+  const neighbours: Record<ServiceName, () => NodeJS.ProcessEnv> = {
+    catalog: () => ({}),
+    order: () => ({ CATALOG_URLS: services.catalog.url }),
+    gateway: () => ({ CATALOG_URLS: services.catalog.url, ORDER_URLS: services.order.url }),
+  };
+  const serviceOf = (name: ServiceName): Service =>
+    createService({
+      name,
+      main: options.mains?.[name] ?? builtMain(name),
+      port: options.ports?.[name] ?? 0,
+      env: () => ({ ...process.env, ...options.env, DATA_DIR: dataDir, ...neighbours[name]() }),
+      startDeadlineMs,
+      stopDeadlineMs,
+      onLine: (line) => onLine?.(name, line),
+      onDeath: (exit) => onDeath?.(name, exit),
+    });
+  const services: Record<ServiceName, Service> = {
+    catalog: serviceOf('catalog'),
+    order: serviceOf('order'),
+    gateway: serviceOf('gateway'),
+  };
+
+  async function ready(withinMs = startDeadlineMs): Promise<void> {
+    const deadline = AbortSignal.timeout(withinMs);
+    // In order, as none is ready before those it calls are: asking it earlier fills its log.
+    for (const name of startOrder) await becomesReady(services[name], deadline);
+  }
+
+  return {
+    get urls() {
+      const { gateway, catalog, order } = services;
+      return { gateway: gateway.url, catalog: catalog.url, order: order.url };
+    },
+    service: (name) => services[name],
+    async start() {
+      stopping = false;
+      for (const name of startOrder) {
+        if (stopping) throw new StartError('The shop was stopped while it started.');
+        if (!services[name].running) await services[name].start();
+      }
+      await ready();
+    },
+    ready,
+    async stop() {
+      stopping = true;
+      const exits = new Map<ServiceName, Exit>();
+      for (const service of startOrder.toReversed().map((name) => services[name])) {
+        if (!service.running) continue;
+        await service.stop();
+        exits.set(service.name, await service.exited);
+      }
+      return exits;
+    },
+    async kill() {
+      stopping = true;
+      const running = startOrder.map((name) => services[name]).filter((one) => one.running);
+      await Promise.all(running.map((one) => one.kill()));
+    },
+  };
+}
+
+/**
+ * Starts catalog, order and gateway as processes of their own, and waits until they can work. They
+ * end with this process, however it ends.
+ *
+ * @throws StartError, in a sentence, after stopping what was started before
+ */
+export async function launchShop(options: ShopOptions): Promise<Shop> {
+  const shop = createShop(options);
+  try {
+    await shop.start();
+  } catch (error) {
+    await shop.stop();
+    throw error;
+  }
+  return shop;
+}
+
+function builtMain(name: ServiceName): string {
+  return fileURLToPath(import.meta.resolve(`@bazar/${name}/main`));
+}
+
+const pollMs = 50;
+const answerDeadlineMs = 2000;
+
+async function becomesReady({ name, url, exited }: Service, deadline: AbortSignal) {
+  let ended = false;
+  exited.then(() => {
+    ended = true;
+  });
+  for (;;) {
+    const complaint = await complaintOf(url);
+    if (complaint === undefined) return;
+    if (ended) throw new StartError(`The ${name} ended before it was ready.`);
+    if (deadline.aborted) throw new StartError(`The ${name} is not ready: ${complaint}`);
+    await sleep(pollMs);
+  }
+}
+
+/** Why a service is not ready, in its own words; undefined when it is. */
+async function complaintOf(url: string): Promise<string | undefined> {
+  try {
+    const signal = AbortSignal.timeout(answerDeadlineMs);
+    const response = await fetch(`${url}/health/ready`, { signal });
+    const body = await response.text();
+    return response.ok ? undefined : body;
+  } catch (error) {
+    return String(error);
+  }
+}

@@ -1,0 +1,3 @@
+import { standIn } from './service.js';
+
+standIn('gateway');
