@@ -72,7 +72,7 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
     const reach = await store.reach();
     const { watermark } = reach;
     // A catalog that has just come back should be known to be back, not waited for.
-    const waitMs = obstacle === undefined && !failing ? policy.waitMs : 0;
+    const waitMs = obstacle === undefined && failure === undefined ? policy.waitMs : 0;
     const feed = await readFeed(watermark, policy.pageSales, waitMs, stopping.signal);
     await compare(store, feed, reach);
     if (obstacle !== undefined) log('info', `the order log agrees with catalog ${feed.catalog_id}`);

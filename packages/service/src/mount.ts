@@ -1,32 +1,35 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import {
   type Body,
   type Contract,
   Failure,
   isDecimal,
-  type Request,
   type ResponseHeaders,
   type Route,
   successStatus,
 } from '@bazar/contracts';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type {
-  FastifyBaseLogger,
   FastifyInstance,
   FastifyReply,
   FastifyRequest,
   onRequestHookHandler,
   preValidationHookHandler,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+  RouteGenericInterface,
   RouteOptions,
 } from 'fastify';
 import type { Ready, Sent } from './ready.js';
 
-/** Fastify's request, narrowed to what the contract declares. */
-export interface HandlerRequest<R extends Route> extends Request<R> {
-  readonly id: string;
-  readonly log: FastifyBaseLogger;
-  readonly raw: IncomingMessage;
-}
+/** Fastify's own request, with the types that the TypeBox provider reads from the contract. */
+export type HandlerRequest<R extends Route> = FastifyRequest<
+  RouteGenericInterface,
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  R['schema'],
+  TypeBoxTypeProvider
+>;
 
 /** Fastify's reply, narrowed to the headers that the contract declares. */
 export interface NarrowReply<R extends Route> {
