@@ -8,10 +8,8 @@ import {
   type TopicCount,
 } from '@bazar/contracts';
 import type { SaleOperation, SaleOutcome } from '@bazar/contracts/internal';
+import type { After } from './after.js';
 import type { CatalogStore, Feed, Operation, Outcome, Totals } from './store.js';
-
-/** Waits `ms` milliseconds, then runs; the returned function takes the order back. */
-export type After = (ms: number, run: () => void) => () => void;
 
 export interface CatalogEffects {
   readonly store: CatalogStore;
@@ -35,7 +33,7 @@ export interface Catalog {
   /** The feed that recovery reads: answers at once, or as soon as there is a sale after `after`. */
   operations(after: number, limit: number, waitMs: number): Promise<Feed>;
   totals(after: number, limit: number): Promise<Totals>;
-  /** Answers all that wait for a sale at once, as a stop must not wait for them. */
+  /** From now on nobody waits for a sale, as a stop must not wait for them. */
   hurry(): void;
   /** Answers everything accepted, then closes the store. */
   close(): Promise<void>;
@@ -68,13 +66,14 @@ export function createCatalog({ store, after }: CatalogEffects): Catalog {
     change: (id, itemId, change) => write({ id, kind: 'change', itemId, change }, 'changed'),
     add: (id, book) => write({ id, kind: 'addition', book }, 'added'),
     async operations(afterSale, limit, waitMs) {
+      const seen = sales.count;
       const feed = await store.operations(afterSale, limit);
       if (feed.lastSale > afterSale || waitMs === 0) return feed;
-      await sales.wait(waitMs);
+      await sales.wait(seen, waitMs);
       return store.operations(afterSale, limit);
     },
     totals: store.totals,
-    hurry: sales.notify,
+    hurry: sales.end,
     async close() {
       await commits.close();
       await store.close();
@@ -122,11 +121,27 @@ async function commit(commits: Batcher<Operation, Outcome>, operation: Operation
 /** Wakes whoever waits for something to happen, at the latest after the time each one gives. */
 function createSignal(after: After) {
   const waiting = new Set<() => void>();
+  let count = 0;
+  let ended = false;
+
+  function notify(): void {
+    count += 1;
+    for (const wake of waiting) wake();
+  }
+
   return {
-    notify() {
-      for (const wake of waiting) wake();
+    /** How often it has happened. */
+    get count() {
+      return count;
     },
-    wait(ms: number): Promise<void> {
+    notify,
+    end() {
+      ended = true;
+      notify();
+    },
+    /** Does not wait if it has happened since it was seen: the look came first, then the wait. */
+    wait(seen: number, ms: number): Promise<void> {
+      if (ended || count !== seen) return Promise.resolve();
       return new Promise((resolve) => {
         const cancel = after(ms, wake);
         function wake() {

@@ -1,4 +1,4 @@
-import { Failure, maxQuantity } from '@bazar/contracts';
+import { Failure, maxId, maxQuantity } from '@bazar/contracts';
 import type { Operation, Stock } from './store.js';
 
 /** What an operation makes of the catalog: the stock after it, if it changes any, and the result. */
@@ -14,6 +14,7 @@ export type Decision =
  */
 export function decide(operation: Operation, current: Stock | undefined, nextId: number): Decision {
   if (operation.kind === 'addition') {
+    if (nextId > maxId) return failed('malformed_request', `no id is left above ${maxId}`);
     const { quantity } = operation.book;
     return { result: 'added', next: { id: nextId, ...operation.book, stocked: quantity, sold: 0 } };
   }

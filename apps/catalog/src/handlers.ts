@@ -9,11 +9,14 @@ import type { catalogInternal } from '@bazar/contracts/internal';
 import { type Handlers, nextLink, ready, representation } from '@bazar/service';
 import type { Catalog } from './catalog.js';
 
+/** A person's file may have a book 0, which comes after no other. */
+const beforeAll = -1;
+
 export function publicHandlers(catalog: Catalog): Handlers<typeof catalogContract> {
   return {
     async search(request, reply) {
       const { topic } = request.params;
-      const { after = 0, limit = defaultLimit } = request.query;
+      const { after = beforeAll, limit = defaultLimit } = request.query;
       // One more than the page tells whether there is a next one.
       const books = await catalog.search(topic, after, limit + 1);
       const page = books.slice(0, limit);
@@ -86,7 +89,7 @@ export function internalHandlers(catalog: Catalog): Handlers<typeof catalogInter
       };
     },
     async totals(request) {
-      const { after = 0, limit = defaultLimit } = request.query;
+      const { after = beforeAll, limit = defaultLimit } = request.query;
       const { sale, books } = await catalog.totals(after, limit);
       return {
         sale,

@@ -1,4 +1,5 @@
+export type { After } from './after.js';
 export { buildCatalog } from './app.js';
-export { type After, type Catalog, createCatalog } from './catalog.js';
+export { type Catalog, createCatalog } from './catalog.js';
 export { openCsvStore } from './store/csv.js';
 export type { CatalogStore, Operation, Outcome } from './store.js';

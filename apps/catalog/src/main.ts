@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { createLogger, runMain, StartError, serve } from '@bazar/service';
 import { nodeDisk, StorageError } from '@bazar/storage';
+import type { After } from './after.js';
 import { buildCatalog } from './app.js';
-import { type After, createCatalog } from './catalog.js';
+import { createCatalog } from './catalog.js';
 import { readCatalogConfig } from './config.js';
 import { openCsvStore } from './store/csv.js';
 

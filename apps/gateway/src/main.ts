@@ -1,9 +1,8 @@
-import { batchTimeoutMs } from '@bazar/contracts/internal';
 import { createLogger, runMain, serve } from '@bazar/service';
 import { buildGateway } from './app.js';
 import { readGatewayConfig } from './config.js';
 import { createBuying } from './purchase.js';
-import { connectUpstreams } from './upstreams.js';
+import { connectUpstreams, purchaseThrough } from './upstreams.js';
 
 function after(ms: number, run: () => void): () => void {
   const timer = setTimeout(run, ms);
@@ -14,18 +13,7 @@ await runMain(async () => {
   const config = readGatewayConfig(process.env);
   const logger = createLogger('gateway', config.LOG_LEVEL);
   const upstreams = connectUpstreams(config);
-  const buying = createBuying({
-    after,
-    async purchase(operations) {
-      const { body } = await upstreams.purchases
-        .next()
-        .purchases(
-          { body: { purchases: [...operations] } },
-          { timeoutMs: batchTimeoutMs(operations) },
-        );
-      return body.outcomes;
-    },
-  });
+  const buying = createBuying({ after, purchase: purchaseThrough(upstreams.purchases) });
   const app = buildGateway(upstreams, buying, { config, logger, ready: upstreams.health });
   await serve({
     app,

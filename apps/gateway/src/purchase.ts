@@ -32,24 +32,55 @@ export interface Buying {
   close(): Promise<void>;
 }
 
+interface InFlight {
+  readonly itemId: number;
+  readonly outcome: Promise<PurchaseOutcome>;
+}
+
 export function createBuying({ purchase, after }: BuyEffects): Buying {
+  const inFlight = new Map<string, InFlight>();
   const batches = createBatcher<PurchaseOperation, PurchaseOutcome>(
     async (operations) => matchOutcomes(operations, idOf, await purchase(operations), idOf),
     policy,
   );
 
+  async function send(operation: PurchaseOperation): Promise<PurchaseOutcome> {
+    try {
+      return await batches.add(operation);
+    } finally {
+      inFlight.delete(operation.order_id);
+    }
+  }
+
+  /** Outcomes are matched by id, so an id is asked once at a time; who repeats it shares it. */
   async function join(operation: PurchaseOperation): Promise<PurchaseOutcome> {
-    const outcome = batches.add(operation);
-    // Most callers name no time; their bound is the batch's own, which costs no timer.
+    const { order_id, item_id } = operation;
+    const earlier = inFlight.get(order_id);
+    if (earlier === undefined) {
+      const outcome = send(operation);
+      inFlight.set(order_id, { itemId: item_id, outcome });
+      return outcome;
+    }
+    if (earlier.itemId !== item_id) {
+      throw new Failure('key_reused', `the key ${order_id} was used for another book`);
+    }
+    const outcome = await earlier.outcome;
+    return outcome.result === 'failed' ? outcome : { ...outcome, replayed: true };
+  }
+
+  async function joinInTime(operation: PurchaseOperation): Promise<PurchaseOutcome> {
     const { timeout_ms } = operation;
-    return timeout_ms === undefined ? outcome : withDeadline(outcome, timeout_ms, after);
+    // Most callers name no time; their bound is the batch's own, which costs no timer.
+    if (timeout_ms === undefined) return join(operation);
+    if (timeout_ms === 0) throw new Failure('deadline_exceeded', 'no time was left');
+    return withDeadline(join(operation), timeout_ms, after);
   }
 
   return {
     async buy(operation) {
       let outcome: PurchaseOutcome;
       try {
-        outcome = await join(operation);
+        outcome = await joinInTime(operation);
       } catch (error) {
         if (error instanceof QueueFull) {
           throw new Failure('overloaded', 'too many purchases are waiting', { cause: error });

@@ -1,8 +1,9 @@
 import { connectReplicas, type Replicas } from '@bazar/client/replicas';
 import { catalog, Failure, health, order } from '@bazar/contracts';
-import { orderInternal } from '@bazar/contracts/internal';
+import { batchTimeoutMs, orderInternal } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
 import type { Config } from './config.js';
+import type { Purchase } from './purchase.js';
 
 /** The services behind the gateway. */
 export interface Upstreams {
@@ -20,6 +21,8 @@ const policy = {
   batches: { connections: 2, keepAliveTimeoutMs: 30_000, maxResponseBytes: 4 * 1024 * 1024 },
   health: { connections: 1, keepAliveTimeoutMs: 30_000, maxResponseBytes: 64 * 1024 },
   healthTimeoutMs: 1000,
+  /** One batch is in flight at a time: while a service hangs, no caller may hold the others up. */
+  maxBatchMs: 10_000,
 };
 
 export function connectUpstreams(config: Config): Upstreams {
@@ -48,6 +51,15 @@ export function connectUpstreams(config: Config): Upstreams {
       const all = [...Object.values(upstreams), ...Object.values(checks)];
       await Promise.all(all.map((replicas) => replicas.close()));
     },
+  };
+}
+
+/** The batches of `createBuying`, each sent to the order service whose turn it is. */
+export function purchaseThrough(purchases: Replicas<typeof orderInternal>): Purchase {
+  return async (operations) => {
+    const timeoutMs = Math.min(batchTimeoutMs(operations), policy.maxBatchMs);
+    const input = { body: { purchases: [...operations] } };
+    return (await purchases.next().purchases(input, { timeoutMs })).body.outcomes;
   };
 }
 

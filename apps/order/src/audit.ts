@@ -29,15 +29,34 @@ const maxDifferences = 1000;
  */
 export async function auditShop(effects: AuditEffects): Promise<Audit> {
   const tally = createTally(effects);
-  const sums = { books: 0, stocked: 0, remaining: 0, sold: 0, logged: 0, pending: 0 };
-  const differences: Difference[] = [];
+  const report = createReport(tally);
+  const compared = new Set<number>();
   let sale = 0;
-  let balanced = true;
   for (let after = 0; ; ) {
     const page = await effects.readTotals(after, pageSize);
     sale = page.sale;
     await tally.reach(sale);
     for (const book of page.books) {
+      compared.add(book.item_id);
+      report.add(book);
+    }
+    const last = page.books.at(-1);
+    if (last === undefined || page.books.length < pageSize) break;
+    after = last.item_id;
+  }
+  // Copies of books that the catalog does not have are a difference too.
+  for (const item_id of tally.items()) {
+    if (!compared.has(item_id)) report.add({ item_id, stocked: 0, remaining: 0, sold: 0 });
+  }
+  return report.at(sale);
+}
+
+function createReport(tally: ReturnType<typeof createTally>) {
+  const sums = { books: 0, stocked: 0, remaining: 0, sold: 0, logged: 0, pending: 0 };
+  const differences: Difference[] = [];
+  let balanced = true;
+  return {
+    add(book: BookTotals): void {
       const line = {
         ...book,
         logged: tally.logged(book.item_id),
@@ -50,16 +69,13 @@ export async function auditShop(effects: AuditEffects): Promise<Audit> {
       sums.logged += line.logged;
       sums.pending += line.pending;
       if (line.stocked === line.remaining + line.sold && line.sold === line.logged + line.pending) {
-        continue;
+        return;
       }
       balanced = false;
       if (differences.length < maxDifferences) differences.push(line);
-    }
-    const last = page.books.at(-1);
-    if (last === undefined || page.books.length < pageSize) break;
-    after = last.item_id;
-  }
-  return { balanced, sale, ...sums, differences };
+    },
+    at: (sale: number): Audit => ({ balanced, sale, ...sums, differences }),
+  };
 }
 
 /** Counts logged and pending copies per book up to a sale number that only grows. */
@@ -89,6 +105,8 @@ function createTally({ store, readFeed }: AuditEffects) {
       for (const [item, count] of copies) logged.set(item, (logged.get(item) ?? 0) + count);
       await name(lacking);
     },
+    /** The books of which copies were counted. */
+    items: () => new Set([...logged.keys(), ...pending.keys()]),
     logged: (item: number) => logged.get(item) ?? 0,
     pending: (item: number) => pending.get(item) ?? 0,
   };

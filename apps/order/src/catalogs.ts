@@ -23,6 +23,8 @@ const policy = {
   connections: 8,
   keepAliveTimeoutMs: 30_000,
   maxResponseBytes: 4 * 1024 * 1024,
+  /** One batch is in flight at a time: while the catalog hangs, no caller may hold the others up. */
+  maxBatchMs: 10_000,
   /** Beyond the time that a long poll waits by itself. */
   feedTimeoutMs: 5000,
 };
@@ -31,9 +33,10 @@ export function connectCatalogs(urls: string, token: string | undefined): Catalo
   const catalogs = connectReplicas(catalogInternal, { urls: splitUrls(urls), token, ...policy });
   return {
     async sell(operations: readonly SaleOperation[]): Promise<readonly SaleOutcome[]> {
+      const timeoutMs = Math.min(batchTimeoutMs(operations), policy.maxBatchMs);
       const { body } = await catalogs
         .next()
-        .updates({ body: { updates: [...operations] } }, { timeoutMs: batchTimeoutMs(operations) });
+        .updates({ body: { updates: [...operations] } }, { timeoutMs });
       return body.outcomes;
     },
     async readFeed(after, limit, waitMs, signal) {

@@ -34,11 +34,17 @@ export interface Purchases {
   recover(orderId: string, itemId: number): Promise<void>;
   /** True while a purchase under this id is being made. */
   isInFlight(orderId: string): boolean;
+  /** Answers everything accepted. */
   close(): Promise<void>;
 }
 
+interface InFlight {
+  readonly itemId: number;
+  readonly outcome: Promise<PurchaseOutcome>;
+}
+
 export function createPurchases({ store, sell, assertOpen }: PurchaseEffects): Purchases {
-  const inFlight = new Map<string, number>();
+  const inFlight = new Map<string, InFlight>();
   const sales = createBatcher<SaleOperation, SaleOutcome>(
     async (operations: readonly SaleOperation[]) =>
       matchOutcomes(operations, idOf, await sell(operations), idOf),
@@ -63,8 +69,6 @@ export function createPurchases({ store, sell, assertOpen }: PurchaseEffects): P
 
   async function tell(operation: PurchaseOperation): Promise<PurchaseOutcome> {
     const { order_id, item_id } = operation;
-    // Work whose caller has given up is not started: nobody would read its answer.
-    if (operation.timeout_ms === 0) throw new Failure('deadline_exceeded', 'no time was left');
     const known = await store.find(order_id);
     if (known !== undefined) {
       if (known.itemId !== item_id) throw reused(order_id);
@@ -83,32 +87,55 @@ export function createPurchases({ store, sell, assertOpen }: PurchaseEffects): P
     return soldOutcome(await record(operation, outcome), outcome.replayed);
   }
 
+  async function make(operation: PurchaseOperation): Promise<PurchaseOutcome> {
+    try {
+      return await tell(operation);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return failedOutcome(operation, error);
+    } finally {
+      inFlight.delete(operation.order_id);
+    }
+  }
+
+  async function purchase(operation: PurchaseOperation): Promise<PurchaseOutcome> {
+    const { order_id, item_id, timeout_ms } = operation;
+    // Work whose caller has given up is not started: nobody would read its answer.
+    if (timeout_ms === 0) {
+      return failedOutcome(operation, new Failure('deadline_exceeded', 'no time was left'));
+    }
+    const earlier = inFlight.get(order_id);
+    if (earlier === undefined) {
+      const outcome = make(operation);
+      inFlight.set(order_id, { itemId: item_id, outcome });
+      return outcome;
+    }
+    // Outcomes are matched by id, so an id goes to the catalog once at a time: another book under
+    // it would be told, and logged, with what became of the first.
+    if (earlier.itemId !== item_id) return failedOutcome(operation, reused(order_id));
+    const outcome = await earlier.outcome;
+    return outcome.result === 'failed' ? outcome : { ...outcome, replayed: true };
+  }
+
   return {
-    async purchase(operation) {
-      const { order_id } = operation;
-      inFlight.set(order_id, (inFlight.get(order_id) ?? 0) + 1);
-      try {
-        return await tell(operation);
-      } catch (error) {
-        if (!(error instanceof Failure)) throw error;
-        const problem = { code: error.code, detail: error.message };
-        return { order_id, result: 'failed', problem };
-      } finally {
-        const others = (inFlight.get(order_id) ?? 1) - 1;
-        if (others === 0) inFlight.delete(order_id);
-        else inFlight.set(order_id, others);
-      }
-    },
-    async recover(orderId, itemId) {
-      const operation = { order_id: orderId, item_id: itemId, request_id: `recovery-${orderId}` };
-      const outcome = await decide(operation);
-      if (outcome.result === 'failed') {
-        throw new Failure(outcome.problem.code, outcome.problem.detail, { foreign: true });
-      }
-      if (outcome.result === 'sold') await record(operation, outcome);
+    purchase,
+    async recover(order_id, item_id) {
+      const request_id = `recovery-${order_id}`;
+      const outcome = await purchase({ order_id, item_id, request_id });
+      if (outcome.result === 'sold') return;
+      const { code, detail } =
+        outcome.result === 'failed'
+          ? outcome.problem
+          : ({
+              code: 'unavailable',
+              detail: `order ${order_id}, named as a sale, is none`,
+            } as const);
+      throw new Failure(code, detail, { foreign: true });
     },
     isInFlight: (orderId) => inFlight.has(orderId),
     async close() {
+      // Between its two batches a purchase is in neither of them.
+      await Promise.allSettled(Array.from(inFlight.values(), ({ outcome }) => outcome));
       await sales.close();
       await log.close();
     },
@@ -128,6 +155,11 @@ async function bounded<Result>(result: Promise<Result>): Promise<Result> {
 
 function reused(orderId: string): Failure {
   return new Failure('key_reused', `the key ${orderId} was used for another book`);
+}
+
+function failedOutcome({ order_id }: PurchaseOperation, failure: Failure): PurchaseOutcome {
+  const problem = { code: failure.code, detail: failure.message };
+  return { order_id, result: 'failed', problem };
 }
 
 function soldOutcome(order: LoggedOrder, replayed: boolean): PurchaseOutcome {

@@ -3,37 +3,31 @@ import { Failure } from '@bazar/contracts';
 import {
   type Disk,
   type Journal,
+  type Lock,
   lockFiles,
   openJournal,
   StorageError,
   StorageFull,
 } from '@bazar/storage';
-import type { After } from '../catalog.js';
+import type { After } from '../after.js';
 import type { CatalogStore, Operation, Outcome } from '../store.js';
-import { openStocks } from './opening.js';
+import { type Opened, openStocks } from './opening.js';
 import type { Retention } from './outcomes.js';
 import { type Log, openPicture, type Picture } from './picture.js';
 import { isOutcome, type OutcomeRecord, readRecord, writeRecord } from './record.js';
 import { createReplay, type Replay } from './replay.js';
-import { createShelf, type Shelf } from './shelf.js';
+import { createShelf } from './shelf.js';
+import { createSnapshots } from './snapshots.js';
 import { stageBatch } from './staging.js';
 
 /** Published in the API document; see DESIGN "What is remembered". */
 export const retention: Retention = { outcomes: 1_000_000, ageMs: 10 * 60_000 };
 
-/** How the files follow the stock. */
-const policy = {
-  /** A changed stock is in `catalog_data.csv` at most about this long after. */
-  snapshotDelayMs: 500,
-  /** Above this many books a snapshot takes at most a twentieth of a core. */
-  promptBooks: 10_000,
-  restPerWork: 19,
-  /** How long nothing must happen before the journal vouches for its last batch. */
-  idleMs: 100,
-  /** Outcomes a journal segment, the unit in which outcomes are forgotten. */
-  segmentOutcomes: 250_000,
-  fullDiskRetryMs: 1000,
-};
+/** How long nothing must happen before the journal vouches for its last batch. */
+const idleMs = 100;
+
+/** A journal segment holds this share of what is remembered; it is the unit of forgetting. */
+const segmentsRemembered = 4;
 
 export interface CsvStoreOptions {
   readonly disk: Disk;
@@ -58,17 +52,13 @@ export async function openCsvStore(options: CsvStoreOptions): Promise<CatalogSto
   const lock = await lockFiles(disk, join(folder, 'catalog.lock'));
   try {
     const picture = openPicture({ disk, folder, now, log });
-    const { journal, replay } = await openReplayedJournal(options, picture);
+    const onBroken = once(options.onBroken);
+    const { journal, replay } = await openReplayedJournal({ ...options, onBroken }, picture);
     try {
       const opened = await openStocks({ disk, journal, replay, picture, now, log });
-      const store = createStore({
-        options,
-        picture,
-        journal,
-        replay,
-        known: new Set(opened.known),
-      });
-      return await store.open(createShelf(opened.stocks), opened.dirty, () => lock.release());
+      replay.effects.clear();
+      const files = { picture, journal, lock };
+      return createStore({ ...options, onBroken }, files, replay, opened);
     } catch (error) {
       await journal.close();
       throw error;
@@ -79,19 +69,27 @@ export async function openCsvStore(options: CsvStoreOptions): Promise<CatalogSto
   }
 }
 
+/** The journal tells that it broke, and so does whoever waited for it. */
+function once(run: (error: Error) => void): (error: Error) => void {
+  let ran = false;
+  return (error) => {
+    if (!ran) run(error);
+    ran = true;
+  };
+}
+
 async function openReplayedJournal(options: CsvStoreOptions, picture: Picture) {
   const { disk, folder, newId, log, onBroken } = options;
   const replay = createReplay();
   const name = 'catalog_journal';
-  const files = await disk.list(folder);
-  const images = await picture.images();
-  if (images.length > 0 && !files.some((file) => file.startsWith(`${name}-`))) {
-    throw new StorageError(
-      `${images.at(-1)} is here, but the journal ${name}-*.log is not: restore both, or remove ` +
-        'the image to begin anew from catalog_data.csv, forgetting past sales',
-    );
-  }
+  const newestImage = (await picture.images()).at(-1);
   const header = () => {
+    if (replay.catalogId === undefined && newestImage !== undefined) {
+      throw new StorageError(
+        `${newestImage} is here, but the journal ${name}-*.log is not: restore both, or remove ` +
+          'the image to begin anew from catalog_data.csv, forgetting past sales',
+      );
+    }
     replay.catalogId ??= newId();
     const { lastSale } = replay.outcomes;
     return writeRecord({ kind: 'segment', format: 1, catalog: replay.catalogId, sale: lastSale });
@@ -114,27 +112,43 @@ function newestSegment(journal: Journal): number {
   return journal.segments.at(-1)?.number ?? 1;
 }
 
-interface Parts {
-  readonly options: CsvStoreOptions;
+interface Files {
   readonly picture: Picture;
   readonly journal: Journal;
-  readonly replay: Replay;
-  readonly known: Set<string>;
+  readonly lock: Lock;
 }
 
-function createStore({ options, picture, journal, replay, known }: Parts) {
+function createStore(
+  options: CsvStoreOptions,
+  { picture, journal, lock }: Files,
+  { outcomes, catalogId = '' }: Replay,
+  { stocks, shown, dirty }: Opened,
+): CatalogStore {
   const { now, after, log } = options;
-  const { outcomes } = replay;
+  const limits = options.retention ?? retention;
+  const segmentOutcomes = Math.ceil(limits.outcomes / segmentsRemembered);
   const exclusive = createQueue();
-  let shelf: Shelf = createShelf([]);
+  const shelf = createShelf(stocks);
   let visibleSequence = journal.nextSequence - 1;
-  let changedSequence = visibleSequence;
-  let pictureSequence = visibleSequence;
   let loggedThrough = 0;
   let closing = false;
   let cancelSeal = () => {};
-  let cancelSnapshot = () => {};
-  let snapshot: Promise<void> | undefined;
+
+  const snapshots = createSnapshots({
+    picture,
+    journal,
+    exclusive,
+    shown,
+    current: () => ({ stocks: shelf.copy(), sequence: visibleSequence }),
+    async onTaken() {
+      scheduleSeal();
+      await exclusive(retire).catch(stopUnlessFull);
+    },
+    onError: stopUnlessFull,
+    now,
+    after,
+    log,
+  });
 
   async function commit(operations: readonly Operation[]): Promise<readonly Outcome[]> {
     const { results, stocks, records } = await stageBatch(operations, {
@@ -143,20 +157,17 @@ function createStore({ options, picture, journal, replay, known }: Parts) {
       at: now(),
       recall: async ({ place }) => toOutcome(await journal.read(place)),
     });
-    if (records.length > 0) {
-      const places = await journal.append(records.map(writeRecord));
-      for (const [index, record] of records.entries()) {
-        const place = places[index];
-        if (place !== undefined) outcomes.remember(record, place);
-      }
-      for (const stock of stocks.values()) shelf.put(stock);
-      visibleSequence = journal.nextSequence - 1;
-      scheduleSeal();
-      if (stocks.size > 0) {
-        changedSequence = visibleSequence;
-        scheduleSnapshot(policy.snapshotDelayMs);
-      }
+    if (records.length === 0) return results;
+    const places = await journal.append(records.map(writeRecord));
+    for (const [index, record] of records.entries()) {
+      const place = places[index];
+      if (place !== undefined) outcomes.remember(record, place);
     }
+    for (const stock of stocks.values()) shelf.put(stock);
+    visibleSequence = journal.nextSequence - 1;
+    scheduleSeal();
+    // Segments end with a snapshot, also where nothing but sold-out answers fills them.
+    if (stocks.size > 0 || outcomes.newest >= segmentOutcomes) snapshots.changed();
     return results;
   }
 
@@ -164,82 +175,32 @@ function createStore({ options, picture, journal, replay, known }: Parts) {
   function scheduleSeal(): void {
     cancelSeal();
     if (closing) return;
-    cancelSeal = after(policy.idleMs, () => {
-      void exclusive(() => journal.seal()).catch(ignoreFullDisk);
+    cancelSeal = after(idleMs, () => {
+      void exclusive(() => journal.seal()).catch(stopUnlessFull);
     });
   }
 
-  function scheduleSnapshot(delayMs: number): void {
-    if (closing || snapshot !== undefined) return;
-    snapshot = new Promise<void>((resolve) => {
-      const cancel = after(delayMs, resolve);
-      cancelSnapshot = () => {
-        cancel();
-        resolve();
-      };
-    })
-      .then(() => (closing ? undefined : takeSnapshot()))
-      .then(
-        () => policy.snapshotDelayMs,
-        (error: unknown) => {
-          ignoreFullDisk(error);
-          log('warn', 'the disk is full: catalog_data.csv cannot follow the stock for the moment');
-          return policy.fullDiskRetryMs;
-        },
-      )
-      .then((nextDelayMs) => {
-        snapshot = undefined;
-        if (pictureSequence < changedSequence) scheduleSnapshot(nextDelayMs);
-      });
-  }
-
-  function ignoreFullDisk(error: unknown): void {
+  function stopUnlessFull(error: unknown): void {
     if (error instanceof StorageFull) return;
     options.onBroken(error instanceof Error ? error : new Error(String(error)));
   }
 
-  /** Works in slices. Above `promptBooks` it rests after each, unless the shop is closing. */
-  function createPause(books: number): () => Promise<void> {
-    let since = performance.now();
-    return async () => {
-      const worked = performance.now() - since;
-      const rest = books <= policy.promptBooks || closing ? 0 : worked * policy.restPerWork;
-      await new Promise<void>((resolve) => after(rest, resolve));
-      since = performance.now();
-    };
-  }
-
-  async function takeSnapshot(): Promise<void> {
-    const sequence = visibleSequence;
-    const stocks = shelf.copy();
-    const prepared = await picture.prepare(stocks, createPause(stocks.length));
-    const replaces = [...known];
-    await exclusive(() =>
-      journal.append([
-        writeRecord({ kind: 'checkpoint', at: now(), ...prepared, replaces, sequence }),
-      ]),
-    );
-    scheduleSeal();
-    await picture.publish(known);
-    known.clear();
-    known.add(prepared.dataSha256);
-    await picture.keepOnly(prepared.image);
-    pictureSequence = sequence;
-    await exclusive(retire);
-  }
-
   /** Begins a new segment when the newest is full, and forgets what need not be kept. */
   async function retire(): Promise<void> {
-    if (outcomes.newest >= policy.segmentOutcomes) {
+    // The last checkpoint stands here: a start needs this segment, however little is remembered.
+    const segment = newestSegment(journal);
+    if (outcomes.newest >= segmentOutcomes) {
       await journal.rotate();
       outcomes.begin(newestSegment(journal), outcomes.lastSale);
     }
-    const limits = options.retention ?? retention;
-    const forgotten = outcomes.forget(limits, loggedThrough, now(), newestSegment(journal));
+    const forgotten = outcomes.forget(limits, loggedThrough, now(), segment);
     if (forgotten > 0) await journal.retire(forgotten);
   }
 
-  const store: CatalogStore = {
+  scheduleSeal();
+  if (dirty) snapshots.changed();
+
+  return {
     async apply(operations) {
       try {
         return await exclusive(() => commit(operations));
@@ -248,7 +209,7 @@ function createStore({ options, picture, journal, replay, known }: Parts) {
         throw new Failure('storage_full', 'the catalog has no room to record it', { cause: error });
       }
     },
-    book: async (id) => {
+    async book(id) {
       const stock = shelf.get(id);
       if (stock === undefined) return undefined;
       const { title, topic, quantity, price } = stock;
@@ -261,7 +222,7 @@ function createStore({ options, picture, journal, replay, known }: Parts) {
       // A number beyond the last sale is no report of ours; the order service will say why.
       if (afterSale <= lastSale) loggedThrough = Math.max(loggedThrough, afterSale);
       const operations = outcomes.sales(afterSale, limit);
-      return { catalogId: replay.catalogId ?? '', firstSale, lastSale, operations };
+      return { catalogId, firstSale, lastSale, operations };
     },
     totals: async (afterId, limit) => ({
       sale: outcomes.lastSale,
@@ -270,25 +231,12 @@ function createStore({ options, picture, journal, replay, known }: Parts) {
     async close() {
       closing = true;
       cancelSeal();
-      cancelSnapshot();
-      await snapshot;
-      if (pictureSequence < changedSequence) await takeSnapshot().catch(ignoreFullDisk);
-      await exclusive(() => journal.close());
-      await release();
-    },
-  };
-
-  let release = async () => {};
-
-  return {
-    async open(stocks: Shelf, dirty: boolean, releaseLock: () => Promise<void>) {
-      shelf = stocks;
-      release = releaseLock;
-      visibleSequence = journal.nextSequence - 1;
-      changedSequence = visibleSequence;
-      pictureSequence = visibleSequence;
-      if (dirty) await takeSnapshot();
-      return store;
+      await snapshots.close();
+      try {
+        await exclusive(() => journal.close());
+      } finally {
+        await lock.release();
+      }
     },
   };
 }

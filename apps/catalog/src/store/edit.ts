@@ -1,6 +1,7 @@
-import type { Book } from '@bazar/contracts';
+import { type Book, maxQuantity } from '@bazar/contracts';
 import { StorageError } from '@bazar/storage';
 import type { Stock } from '../store.js';
+import { toStock } from './book-file.js';
 
 /** A person's edit of `catalog_data.csv`, as changes to the stocks as they are now. */
 export interface Edit {
@@ -58,9 +59,10 @@ function sameBook(a: Book, b: Book): boolean {
 }
 
 function mergeBook(before: Book | undefined, book: Book, stock: Stock | undefined): Stock {
-  if (stock === undefined) return { ...book, stocked: book.quantity, sold: 0 };
+  if (stock === undefined) return toStock(book, book.quantity, 0);
   const base = before ?? stock;
-  const quantity = Math.max(0, stock.quantity + book.quantity - base.quantity);
+  const wished = stock.quantity + book.quantity - base.quantity;
+  const quantity = Math.min(maxQuantity, Math.max(0, wished));
   return {
     id: stock.id,
     title: book.title === base.title ? stock.title : book.title,

@@ -1,9 +1,9 @@
 import { type Disk, type Journal, StorageError, sha256OfFile } from '@bazar/storage';
 import type { Stock } from '../store.js';
-import { readBooks, readImage } from './book-file.js';
+import { readBooks, readImage, toStock } from './book-file.js';
 import { mergeEdit } from './edit.js';
-import type { Log, Picture } from './picture.js';
-import { writeRecord } from './record.js';
+import { imageNumber, type Log, noPause, type Picture } from './picture.js';
+import { type Shown, writeRecord } from './record.js';
 import { applyEffects, type Checkpoint, type Replay } from './replay.js';
 
 /** The four books of the report, laid down when there is neither a file nor a journal. */
@@ -12,15 +12,9 @@ const reportBooks: readonly Stock[] = [
   [2, 'RPCs for Noobs', 'distributed', 2, 50] as const,
   [3, 'Xen and the Art of Surviving Undergraduate School', 'undergrad', 3, 40] as const,
   [4, 'Cooking for the Impatient Undergrad', 'undergrad', 6, 35] as const,
-].map(([id, title, topic, quantity, price]) => ({
-  id,
-  title,
-  topic,
-  quantity,
-  price,
-  stocked: quantity,
-  sold: 0,
-}));
+].map(([id, title, topic, quantity, price]) =>
+  toStock({ id, title, topic, quantity, price }, quantity, 0),
+);
 
 export interface OpeningOptions {
   readonly disk: Disk;
@@ -33,8 +27,8 @@ export interface OpeningOptions {
 
 export interface Opened {
   readonly stocks: readonly Stock[];
-  /** The hashes of `catalog_data.csv` that the shop knows and may replace. */
-  readonly known: ReadonlySet<string>;
+  /** The data file that is in place, which the shop knows and may replace. */
+  readonly shown: Shown;
   /** True when the files do not show these stocks yet. */
   readonly dirty: boolean;
 }
@@ -46,74 +40,99 @@ export async function openStocks(options: OpeningOptions): Promise<Opened> {
   const { disk, picture, replay, log } = options;
   const image = await readCheckedImage(disk, picture, checkpoint);
   const stocks = applyEffects(image, replay.effects, checkpoint.sequence);
-  const known = new Set([checkpoint.dataSha256, ...replay.adopted]);
-  if (await picture.isWaiting(checkpoint.dataSha256)) {
-    for (const sha256 of checkpoint.replaces) known.add(sha256);
-  }
+  const isWaiting = await picture.isWaiting(checkpoint.shown.sha256);
+  const before = isWaiting ? checkpoint.replaces : undefined;
+  const shown = replay.adopted ?? before ?? checkpoint.shown;
+  const isBehind = replay.effects.size > 0 || shown !== checkpoint.shown;
   if (!(await disk.exists(picture.data))) {
     log('warn', 'catalog_data.csv was missing; it is written again from the image and the journal');
-    return { stocks, known, dirty: true };
+    return { stocks, shown, dirty: true };
   }
   const found = await sha256OfFile(disk, picture.data);
-  if (known.has(found)) {
-    return { stocks, known, dirty: found !== checkpoint.dataSha256 || replay.effects.size > 0 };
+  const known = [found, shown.sha256, checkpoint.shown.sha256, checkpoint.replaces?.sha256 ?? ''];
+  if (found !== shown.sha256) {
+    const edited = await adoptEdit(options, stocks, shown);
+    await picture.judgeReplaced([...known, edited.shown.sha256]);
+    return edited;
   }
-  return { stocks: await adoptEdit(options, checkpoint, stocks, known), known, dirty: true };
+  await picture.judgeReplaced(known);
+  if (shown !== before) return { stocks, shown, dirty: isBehind };
+  // The rename comes first of all: once the waiting file is written anew, nothing would tell that
+  // the one in place is no person's edit.
+  await picture.publish(shown);
+  return { stocks, shown: checkpoint.shown, dirty: replay.effects.size > 0 };
 }
 
+/** Takes over the books as they are found; the file stays as it is until the stock changes. */
 async function firstStart(options: OpeningOptions): Promise<Opened> {
-  const { disk, picture, replay, log } = options;
-  if (replay.outcomes.lastSale > 0 || replay.effects.size > 0) {
-    throw new StorageError('the catalog journal has operations, but no checkpoint to begin from');
+  const { disk, journal, picture, replay, now, log } = options;
+  const left = (await picture.images()).at(-1);
+  // A crash at a first start leaves the first image at most.
+  if (replay.outcomes.lastSale > 0 || replay.effects.size > 0 || imageNumber(left) > 1) {
+    throw new StorageError(
+      'the catalog journal has no checkpoint to begin from, though the shop was open before; ' +
+        'restore the folder from a copy',
+    );
   }
-  if (!(await disk.exists(picture.data))) {
-    log('info', `no catalog_data.csv: the report's ${reportBooks.length} books are laid down`);
-    return { stocks: reportBooks, known: new Set(), dirty: true };
-  }
+  const isNew = !(await disk.exists(picture.data));
+  if (isNew) await picture.layDown(reportBooks);
   const { rows, sha256 } = await readBooks(disk, picture.data);
-  log('info', `catalog_data.csv: ${rows.length} books are taken over as they are found`);
-  const stocks = rows.map((book) => ({ ...book, stocked: book.quantity, sold: 0 }));
-  return { stocks, known: new Set([sha256]), dirty: true };
+  log(
+    'info',
+    isNew
+      ? `no catalog_data.csv: the report's ${rows.length} books are laid down`
+      : `catalog_data.csv: ${rows.length} books are taken over as they are found`,
+  );
+  const stocks = rows.map((book) => toStock(book, book.quantity, 0));
+  if (left !== undefined) await disk.remove(picture.imagePath(left));
+  const { image, imageSha256 } = await picture.writeImage(stocks, noPause);
+  const shown = { sha256, image };
+  const sequence = journal.nextSequence - 1;
+  await journal.append([
+    writeRecord({ kind: 'checkpoint', at: now(), shown, imageSha256, sequence }),
+  ]);
+  return { stocks, shown, dirty: false };
 }
 
 async function readCheckedImage(disk: Disk, picture: Picture, checkpoint: Checkpoint) {
-  const path = picture.imagePath(checkpoint.image);
+  const { image } = checkpoint.shown;
+  const path = picture.imagePath(image);
   if (!(await disk.exists(path))) {
-    throw new StorageError(`${checkpoint.image} is missing; the journal's checkpoint needs it`);
+    throw new StorageError(`${image} is missing; the journal's checkpoint needs it`);
   }
   const { rows, sha256 } = await readImage(disk, path);
   if (sha256 !== checkpoint.imageSha256) {
-    throw new StorageError(
-      `${checkpoint.image} is not the file that the journal's checkpoint names`,
-    );
+    throw new StorageError(`${image} is not the file that the journal's checkpoint names`);
   }
   return rows;
 }
 
-/** Takes over what a person changed in `catalog_data.csv` while the shop was stopped. */
+/**
+ * Takes over what a person changed in `catalog_data.csv` while the shop was stopped.
+ * @param shown what the file was made from
+ */
 async function adoptEdit(
   { disk, journal, picture, now, log }: OpeningOptions,
-  checkpoint: Checkpoint,
   stocks: readonly Stock[],
-  known: Set<string>,
-): Promise<Stock[]> {
+  shown: Shown,
+): Promise<Opened> {
   const { rows: edited, sha256 } = await readBooks(disk, picture.data);
-  const earlier = (await picture.images()).filter((name) => name < checkpoint.image).at(-1);
-  const waiting = await picture.isWaiting(checkpoint.dataSha256);
-  const base = waiting && earlier !== undefined ? earlier : checkpoint.image;
-  const { rows: before } = await readImage(disk, picture.imagePath(base));
+  const { rows: base } = await readImage(disk, picture.imagePath(shown.image));
   const current = new Map(stocks.map((stock) => [stock.id, stock]));
-  const { changes, sentences } = mergeEdit(before, edited, (id) => current.get(id));
+  const { changes, sentences } = mergeEdit(base, edited, (id) => current.get(id));
+  // The person may go on editing after a crash, and then this is what their file was made from.
+  const asFound = edited.map((book) => toStock(book, book.quantity, 0));
+  const { image } = await picture.writeImage(asFound, noPause);
+  const adopted = { sha256, image };
   const at = now();
   // One append: either the closing record is there and all rows count, or none does.
   await journal.append([
     ...changes.map((stock) => writeRecord({ kind: 'edit', at, stock })),
-    writeRecord({ kind: 'adopted', at, sha256, rows: changes.length }),
+    writeRecord({ kind: 'adopted', at, rows: changes.length, shown: adopted }),
   ]);
   log('warn', `catalog_data.csv was edited while the shop was stopped: ${changes.length} changes`);
   for (const sentence of sentences.slice(0, 100)) log('warn', `adopted: ${sentence}`);
   if (sentences.length > 100) log('warn', `adopted: ${sentences.length - 100} further changes`);
-  known.add(sha256);
   for (const stock of changes) current.set(stock.id, stock);
-  return [...current.values()];
+  return { stocks: [...current.values()], shown: adopted, dirty: true };
 }

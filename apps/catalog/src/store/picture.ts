@@ -2,15 +2,25 @@ import { join } from 'node:path';
 import { type Disk, sha256OfFile, writeNext } from '@bazar/storage';
 import type { Stock } from '../store.js';
 import { bookColumns, imageColumns, writeBooks } from './book-file.js';
+import type { Shown } from './record.js';
 
 /** One sentence for the people who keep the shop. */
 export type Log = (level: 'info' | 'warn', sentence: string) => void;
 
-/** Both files of a snapshot, written and synced, not yet in force. */
-export interface PreparedPicture {
+/** Lets others work between two slices of a long piece of work. */
+export type Pause = () => Promise<void>;
+
+export const noPause: Pause = async () => {};
+
+export interface WrittenImage {
   readonly image: string;
   readonly imageSha256: string;
-  readonly dataSha256: string;
+}
+
+/** Both files of a snapshot, written and synced, not yet in force. */
+export interface PreparedPicture {
+  readonly shown: Shown;
+  readonly imageSha256: string;
 }
 
 /**
@@ -21,17 +31,32 @@ export interface PreparedPicture {
 export interface Picture {
   readonly data: string;
   imagePath(name: string): string;
-  prepare(stocks: readonly Stock[], pause: () => Promise<void>): Promise<PreparedPicture>;
-  /** Puts the prepared data file in force; one that the shop does not know is set aside. */
-  publish(known: ReadonlySet<string>): Promise<void>;
+  /** The names of the images, from the oldest on. */
+  images(): Promise<string[]>;
+  /** Writes the next image. @throws StorageFull or StorageError, and nothing is left of it */
+  writeImage(stocks: readonly Stock[], pause: Pause): Promise<WrittenImage>;
+  /** Writes the next image and, beside the data file, its next one; likewise. */
+  prepare(stocks: readonly Stock[], pause: Pause): Promise<PreparedPicture>;
+  /** Deletes what was prepared, but is not recorded and never will be. */
+  discard(prepared: PreparedPicture): Promise<void>;
+  /** Puts the prepared data file in force; sets one aside that is not the one shown. */
+  publish(shown: Shown): Promise<void>;
+  /** Writes the data file where there is none. */
+  layDown(stocks: readonly Stock[]): Promise<void>;
+  /** Finishes what a crash left of a replacement: a file of an unknown hash is set aside. */
+  judgeReplaced(known: readonly string[]): Promise<void>;
   /** True when the data file of this hash is still waiting for its rename. */
   isWaiting(sha256: string): Promise<boolean>;
   /** Deletes all images but one. */
   keepOnly(image: string): Promise<void>;
-  images(): Promise<string[]>;
 }
 
-const imageName = /^catalog_image-(\d+)\.csv$/;
+const imageName = /^catalog_image-(\d{6,})\.csv$/;
+
+/** The number of an image, 1 for the first; 0 for no image. */
+export function imageNumber(image: string | undefined): number {
+  return Number(imageName.exec(image ?? '')?.[1] ?? 0);
+}
 
 export interface PictureOptions {
   readonly disk: Disk;
@@ -47,12 +72,21 @@ export function openPicture({ disk, folder, now, log }: PictureOptions): Picture
   const replaced = `${data}.replaced`;
 
   async function images(): Promise<string[]> {
-    return (await disk.list(folder)).filter((name) => imageName.test(name)).sort();
+    const names = (await disk.list(folder)).filter((name) => imageName.test(name));
+    return names.sort((a, b) => imageNumber(a) - imageNumber(b));
+  }
+
+  /** Two edits may be set aside within one tick of the clock. */
+  async function freeName(): Promise<string> {
+    const time = new Date(now()).toISOString().replaceAll(':', '-');
+    for (let turn = 1; ; turn += 1) {
+      const name = `catalog_data.edited-${time}${turn === 1 ? '' : `-${turn}`}.csv`;
+      if (!(await disk.exists(join(folder, name)))) return name;
+    }
   }
 
   async function setAside(): Promise<void> {
-    const time = new Date(now()).toISOString().replaceAll(':', '-');
-    const aside = `catalog_data.edited-${time}.csv`;
+    const aside = await freeName();
     await disk.rename(replaced, join(folder, aside));
     log(
       'warn',
@@ -62,34 +96,75 @@ export function openPicture({ disk, folder, now, log }: PictureOptions): Picture
     );
   }
 
-  /** An edit may land at any moment up to the rename, so what was replaced is judged after it. */
-  async function judgeReplaced(known: ReadonlySet<string>): Promise<void> {
+  async function judgeReplaced(known: readonly string[]): Promise<void> {
     if (!(await disk.exists(replaced))) return;
-    if (known.has(await sha256OfFile(disk, replaced))) await disk.remove(replaced);
+    if (known.includes(await sha256OfFile(disk, replaced))) await disk.remove(replaced);
     else await setAside();
+  }
+
+  /**
+   * A second name keeps what the rename is about to replace. Where there is none to be had (no
+   * file, no hard links), the file is judged before the rename, as well as that can be done.
+   */
+  async function keepReplaced(known: readonly string[]): Promise<void> {
+    try {
+      await disk.link(data, replaced);
+    } catch {
+      if (!(await disk.exists(data)) || known.includes(await sha256OfFile(disk, data))) return;
+      await disk.rename(data, replaced);
+    }
+  }
+
+  async function writeImage(stocks: readonly Stock[], pause: Pause): Promise<WrittenImage> {
+    const number = imageNumber((await images()).at(-1)) + 1;
+    const image = `catalog_image-${String(number).padStart(6, '0')}.csv`;
+    const slices = writeBooks(stocks, imageColumns, pause);
+    const { sha256 } = await writeNext({ disk, path: join(folder, image), slices });
+    await disk.syncFolder(folder);
+    return { image, imageSha256: sha256 };
+  }
+
+  async function writeData(stocks: readonly Stock[], pause: Pause): Promise<string> {
+    const slices = writeBooks(stocks, bookColumns, pause);
+    const { sha256 } = await writeNext({ disk, path: next, slices });
+    await disk.syncFolder(folder);
+    return sha256;
   }
 
   return {
     data,
-    images,
     imagePath: (name) => join(folder, name),
+    images,
+    writeImage,
     async prepare(stocks, pause) {
-      const newest = imageName.exec((await images()).at(-1) ?? '')?.[1] ?? '0';
-      const image = `catalog_image-${String(Number(newest) + 1).padStart(6, '0')}.csv`;
-      const slices = writeBooks(stocks, imageColumns, pause);
-      const written = await writeNext({ disk, path: join(folder, image), slices });
-      const rows = writeBooks(stocks, bookColumns, pause);
-      const { sha256: dataSha256 } = await writeNext({ disk, path: next, slices: rows });
-      await disk.syncFolder(folder);
-      return { image, imageSha256: written.sha256, dataSha256 };
+      const { image, imageSha256 } = await writeImage(stocks, pause);
+      try {
+        return { shown: { sha256: await writeData(stocks, pause), image }, imageSha256 };
+      } catch (error) {
+        // On a full disk each attempt would else take more of the room that the journal needs.
+        await disk.remove(join(folder, image)).catch(() => undefined);
+        throw error;
+      }
     },
-    async publish(known) {
+    async discard({ shown }) {
+      await disk.remove(join(folder, shown.image));
+      await disk.remove(next);
+    },
+    async publish(shown) {
+      const known = [shown.sha256];
       await judgeReplaced(known);
-      if (await disk.exists(data)) await disk.link(data, replaced);
+      await keepReplaced(known);
       await disk.rename(next, data);
       await disk.syncFolder(folder);
+      // An edit may land at any moment up to the rename, so what was replaced is judged after it.
       await judgeReplaced(known);
     },
+    async layDown(stocks) {
+      await writeData(stocks, noPause);
+      await disk.rename(next, data);
+      await disk.syncFolder(folder);
+    },
+    judgeReplaced,
     isWaiting: async (sha256) =>
       (await disk.exists(next)) && (await sha256OfFile(disk, next)) === sha256,
     async keepOnly(image) {

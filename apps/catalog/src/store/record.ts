@@ -17,6 +17,10 @@ const at = Type.Integer();
 /** What was asked for, to tell a repeat from another request under the same id. */
 const request = Type.String();
 
+/** A data file by its hash, and the image that shows the same books. */
+const Shown = Type.Object({ sha256: Type.String(), image: Type.String() });
+export type Shown = Static<typeof Shown>;
+
 /**
  * What the journal holds, one JSON text a record. What changes a book says what it left behind
  * (not only by how much), so that a replay may begin before the image it is laid on.
@@ -38,7 +42,7 @@ const JournalRecord = Type.Union([
   Type.Object({ kind: Type.Literal('addition'), id, at, request, stock: Stock }),
   // A person's edit: its rows, and then the record that makes them count, all or none.
   Type.Object({ kind: Type.Literal('edit'), at, stock: Stock }),
-  Type.Object({ kind: Type.Literal('adopted'), at, sha256: Type.String(), rows: Type.Integer() }),
+  Type.Object({ kind: Type.Literal('adopted'), at, rows: Type.Integer(), shown: Shown }),
   // The first record of every segment.
   Type.Object({
     kind: Type.Literal('segment'),
@@ -50,11 +54,10 @@ const JournalRecord = Type.Union([
   Type.Object({
     kind: Type.Literal('checkpoint'),
     at,
-    image: Type.String(),
+    shown: Shown,
     imageSha256: Type.String(),
-    dataSha256: Type.String(),
-    // What may still be in place when a crash came between this record and the rename.
-    replaces: Type.Array(Type.String()),
+    // What is still in place when a crash came between this record and the rename.
+    replaces: Type.Optional(Shown),
     sequence: Type.Integer(),
   }),
 ]);

@@ -1,7 +1,7 @@
 import { type Place, StorageError } from '@bazar/storage';
 import type { Stock } from '../store.js';
 import { createOutcomes, type Outcomes } from './outcomes.js';
-import { isOutcome, type JournalRecord, readRecord } from './record.js';
+import { isOutcome, type JournalRecord, readRecord, type Shown } from './record.js';
 
 export type Checkpoint = Extract<JournalRecord, { kind: 'checkpoint' }>;
 
@@ -20,8 +20,9 @@ export interface Replay {
   begun: boolean;
   catalogId: string | undefined;
   checkpoint: Checkpoint | undefined;
-  /** Hashes of edited files that were adopted since the last checkpoint. */
-  readonly adopted: Set<string>;
+  /** The edited file that was adopted last, if that was after the last checkpoint. */
+  adopted: Shown | undefined;
+  /** By id of the book, of the records that the checkpoint's image does not hold. */
   readonly effects: Map<number, Effect>;
   /** Takes one record. @throws StorageError for a record that cannot be */
   take(payload: string, place: Place): void;
@@ -34,7 +35,7 @@ export function createReplay(): Replay {
     begun: false,
     catalogId: undefined,
     checkpoint: undefined,
-    adopted: new Set(),
+    adopted: undefined,
     effects: new Map(),
     take(payload, place) {
       try {
@@ -71,15 +72,18 @@ export function createReplay(): Replay {
         for (const stock of edits.slice(edits.length - record.rows))
           setWhole(stock, place.sequence);
         edits = [];
-        replay.adopted.add(record.sha256);
+        replay.adopted = record.shown;
         return;
       case 'segment':
         takeSegment(record, place);
         return;
       case 'checkpoint':
         replay.checkpoint = record;
-        replay.adopted.clear();
+        replay.adopted = undefined;
         edits = [];
+        for (const [id, effect] of replay.effects) {
+          if (effect.sequence <= record.sequence) replay.effects.delete(id);
+        }
     }
   }
 
@@ -104,26 +108,43 @@ export function createReplay(): Replay {
   return replay;
 }
 
-/** The stocks of an image with everything the journal recorded after it. */
+/**
+ * The stocks of an image with everything the journal recorded after it.
+ * @param sequence the last record that the image holds the effect of
+ */
 export function applyEffects(
   image: readonly Stock[],
   effects: Replay['effects'],
   sequence: number,
-): Stock[] {
-  const stocks = new Map(image.map((stock) => [stock.id, stock]));
-  for (const [id, effect] of effects) {
-    if (effect.sequence <= sequence) continue;
-    const { quantity, sold, whole } = effect;
-    const base = whole !== undefined && whole.sequence > sequence ? whole.stock : stocks.get(id);
-    if (base === undefined)
-      throw new StorageError(`the journal sells book ${id}, which no image has`);
-    const stock = { ...base, quantity, sold };
-    if (stock.stocked !== quantity + sold) {
-      throw new StorageError(
-        `book ${id}: ${stock.stocked} stocked, but ${quantity} remain and ${sold} were sold`,
-      );
-    }
-    stocks.set(id, stock);
+): readonly Stock[] {
+  if (effects.size === 0) return image;
+  const added = new Set(effects.keys());
+  const stocks = image.map((stock) => {
+    const effect = effects.get(stock.id);
+    added.delete(stock.id);
+    return effect === undefined ? stock : after(stock.id, stock, effect, sequence);
+  });
+  for (const id of added) {
+    const effect = effects.get(id);
+    if (effect !== undefined) stocks.push(after(id, undefined, effect, sequence));
   }
-  return [...stocks.values()];
+  return stocks;
+}
+
+function after(
+  id: number,
+  before: Stock | undefined,
+  { quantity, sold, whole }: Effect,
+  sequence: number,
+): Stock {
+  const base = whole !== undefined && whole.sequence > sequence ? whole.stock : before;
+  if (base === undefined)
+    throw new StorageError(`the journal sells book ${id}, which no image has`);
+  const stock = { ...base, quantity, sold };
+  if (stock.stocked !== quantity + sold) {
+    throw new StorageError(
+      `book ${id}: ${stock.stocked} stocked, but ${quantity} remain and ${sold} were sold`,
+    );
+  }
+  return stock;
 }

@@ -21,20 +21,28 @@ export function foldTopic(topic: string): string {
 
 export function createShelf(stocks: Iterable<Stock>): Shelf {
   const rows = [...stocks].sort((a, b) => a.id - b.id);
-  const positions = new Map<number, number>();
   const idsByTopic = new Map<string, number[]>();
-  for (const [position, { id, topic }] of rows.entries()) {
-    positions.set(id, position);
-    const folded = foldTopic(topic);
+  const foldedTopics = new Map<string, string>();
+  for (const { id, topic } of rows) {
+    const folded = foldedTopics.get(topic) ?? foldTopic(topic);
+    foldedTopics.set(topic, folded);
     const ids = idsByTopic.get(folded);
     if (ids === undefined) idsByTopic.set(folded, [id]);
     else ids.push(id);
   }
+  foldedTopics.clear();
   const names = [...idsByTopic.keys()].sort();
 
+  /** Where the book stands, or where it would. */
+  function positionOf(id: number): number {
+    // Most shops count their books from 1 on without gaps.
+    const guess = id - (rows[0]?.id ?? 0);
+    return rows[guess]?.id === id ? guess : lowerBound(rows, id, (row) => row.id);
+  }
+
   function get(id: number): Stock | undefined {
-    const position = positions.get(id);
-    return position === undefined ? undefined : rows[position];
+    const row = rows[positionOf(id)];
+    return row?.id === id ? row : undefined;
   }
 
   function enter(folded: string, id: number): void {
@@ -55,18 +63,6 @@ export function createShelf(stocks: Iterable<Stock>): Shelf {
     names.splice(lowerBound(names, folded), 1);
   }
 
-  /** A new id below the highest comes only from a person's file, at a start: then all shift. */
-  function insert(stock: Stock): void {
-    let position = rows.length;
-    if (stock.id < nextId()) {
-      position = lowerBound(rows, stock.id, (row) => row.id);
-      for (const row of rows.slice(position))
-        positions.set(row.id, (positions.get(row.id) ?? 0) + 1);
-    }
-    rows.splice(position, 0, stock);
-    positions.set(stock.id, position);
-  }
-
   function nextId(): number {
     return (rows.at(-1)?.id ?? 0) + 1;
   }
@@ -80,10 +76,9 @@ export function createShelf(stocks: Iterable<Stock>): Shelf {
     },
     get,
     put(stock) {
-      const position = positions.get(stock.id);
-      const old = position === undefined ? undefined : rows[position];
-      if (position === undefined) insert(stock);
-      else rows[position] = stock;
+      const position = positionOf(stock.id);
+      const old = get(stock.id);
+      rows.splice(position, old === undefined ? 0 : 1, stock);
       if (old?.topic === stock.topic) return;
       if (old !== undefined) leave(foldTopic(old.topic), old.id);
       enter(foldTopic(stock.topic), stock.id);

@@ -57,11 +57,21 @@ export async function openCsvStore(options: CsvStoreOptions): Promise<OrderStore
     if (tornBytes > 0) {
       log('warn', `order_log.csv: the last ${tornBytes} bytes were never finished and are cut off`);
     }
-    if (preamble !== '') await file.append(Buffer.from(preamble));
+    await begin(file, preamble);
     if (reportRows > 0) log('info', `order_log.csv: ${reportRows} rows of the report are kept`);
     return createStore(options, file, index, identity, () => lock.release());
   } catch (error) {
     await lock.release();
+    throw error;
+  }
+}
+
+async function begin(file: AppendFile, preamble: string): Promise<void> {
+  if (preamble === '') return;
+  try {
+    await file.append(Buffer.from(preamble));
+  } catch (error) {
+    await file.close();
     throw error;
   }
 }
@@ -73,8 +83,16 @@ function createOrderIndex() {
   const entries: number[] = [0];
   const items: number[] = [0];
   let watermark = 0;
+  const has = (sale: number) => (entries[sale] ?? 0) !== 0;
+
+  function orderOf(sale: number): string | undefined {
+    const entry = entries[sale] ?? 0;
+    return entry === 0 ? undefined : ids.idAt(entry - 1);
+  }
 
   return {
+    has,
+    orderOf,
     get watermark() {
       return watermark;
     },
@@ -82,27 +100,20 @@ function createOrderIndex() {
       return entries.length - 1;
     },
     place: (orderId: string) => ids.get(orderId),
-    itemOf: (sale: number) => ((entries[sale] ?? 0) === 0 ? undefined : items[sale]),
-    orderOf(sale: number) {
-      const entry = entries[sale] ?? 0;
-      return entry === 0 ? undefined : ids.idAt(entry - 1);
-    },
+    itemOf: (sale: number) => (has(sale) ? items[sale] : undefined),
     placeOf(sale: number) {
       const entry = entries[sale] ?? 0;
       return entry === 0 ? undefined : ids.valueAt(entry - 1);
     },
     /** @throws StorageError when the id or the number of the sale is taken */
-    check({ orderId, sale }: LoggedOrder) {
-      if (ids.get(orderId) !== undefined) {
+    add({ orderId, itemId, sale }: LoggedOrder, place: number) {
+      if (has(sale) && orderOf(sale) !== orderId) throw doubleSale(sale);
+      const { size } = ids;
+      const entry = ids.set(orderId, place);
+      // One search instead of two, which a log of a million rows notices.
+      if (ids.size === size) {
         throw new StorageError(`order_log.csv: order ${orderId} stands there twice`);
       }
-      if ((entries[sale] ?? 0) === 0) return;
-      throw new StorageError(`order_log.csv: sale ${sale} would belong to two orders`);
-    },
-    add(order: LoggedOrder, place: number) {
-      this.check(order);
-      const { orderId, itemId, sale } = order;
-      const entry = ids.set(orderId, place);
       while (entries.length <= sale) {
         entries.push(0);
         items.push(0);
@@ -112,6 +123,10 @@ function createOrderIndex() {
       while ((entries[watermark + 1] ?? 0) !== 0) watermark += 1;
     },
   };
+}
+
+function doubleSale(sale: number): StorageError {
+  return new StorageError(`order_log.csv: sale ${sale} would belong to two orders`);
 }
 
 function createStore(
@@ -127,10 +142,15 @@ function createStore(
   /** The orders that are not there yet, each once. */
   function fresh(orders: readonly LoggedOrder[]): LoggedOrder[] {
     const byId = new Map<string, LoggedOrder>();
+    const sales = new Set<number>();
     for (const order of orders) {
-      if (index.place(order.orderId) === undefined) byId.set(order.orderId, order);
+      const { orderId, sale } = order;
+      if (index.place(orderId) !== undefined || byId.has(orderId)) continue;
+      // Once in the file, two orders of one sale would refuse every further start.
+      if (sales.has(sale) || index.has(sale)) throw doubleSale(sale);
+      byId.set(orderId, order);
+      sales.add(sale);
     }
-    for (const order of byId.values()) index.check(order);
     return [...byId.values()];
   }
 

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import {
   BadFile,
   type Disk,
@@ -11,7 +12,6 @@ import { checkOrderRow, header, readOrderCells, reportHeader } from './order-row
 
 const fileName = 'order_log.csv';
 const newline = 0x0a;
-const carriageReturn = 0x0d;
 
 /** What a start finds in an order log. */
 export interface Scan {
@@ -79,6 +79,15 @@ function splitLines(bytes: Buffer, offset: number, before: number): Line[] {
   return lines;
 }
 
+/**
+ * A crash leaves the beginning of a line, and a power loss holes of zeros or old blocks. A line of
+ * plain text with its end was written by somebody else, a spreadsheet's CRLF for example: taken for
+ * a torn tail, the whole log behind it would be cut off.
+ */
+function isFinishedText({ bytes, terminated }: Line): boolean {
+  return terminated && isUtf8(bytes) && !/\p{Cc}/u.test(bytes.toString().replace(/\r$/, ''));
+}
+
 function createScanner(onOrder: (order: LoggedOrder, offset: number, length: number) => void) {
   let ours = false;
   let reportRows = 0;
@@ -86,6 +95,7 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
   let unterminated = false;
   let vouched = 0;
   let damage: Line | undefined;
+  let changed: Line | undefined;
 
   function takeReportLine(line: Line): void {
     const text = line.bytes
@@ -94,7 +104,9 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
       .replace(/\r$/, '');
     if (text === header && line.terminated) ours = true;
     else if (!line.terminated && `${header}\n`.startsWith(text)) damage = line;
-    else if (text !== reportHeader || line.number > 1) checkReportRow(text, line.number);
+    else if (text !== '' && (text !== reportHeader || line.number > 1)) {
+      checkReportRow(text, line.number);
+    }
   }
 
   function checkReportRow(text: string, number: number): void {
@@ -115,7 +127,10 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
     const synced = line.terminated ? checkOrderRow(line.bytes) : undefined;
     const valid = synced !== undefined && synced <= line.offset;
     if (valid) vouched = Math.max(vouched, synced);
-    else damage ??= line;
+    else {
+      damage ??= line;
+      if (isFinishedText(line)) changed ??= line;
+    }
     return valid && damage === undefined;
   }
 
@@ -142,13 +157,19 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
       const last = lines.at(-1);
       if (last === undefined) return;
       fileBytes = last.offset + last.bytes.length + (last.terminated ? 1 : 0);
-      unterminated = !last.terminated && last.bytes.at(-1) !== carriageReturn;
+      unterminated = !last.terminated;
     },
     end(): Scan {
       if (damage !== undefined && damage.offset < vouched) {
         throw new StorageError(
           `${fileName}, line ${damage.number} (byte ${damage.offset}) is damaged, and later rows ` +
             `say that it was safely written: restore the file from a copy`,
+        );
+      }
+      if (changed !== undefined) {
+        throw new StorageError(
+          `${fileName}, line ${changed.number} (byte ${changed.offset}) is not as it was written: ` +
+            'restore the file from a copy',
         );
       }
       const validBytes = damage?.offset ?? fileBytes;

@@ -1,0 +1,143 @@
+import { type Journal, StorageFull } from '@bazar/storage';
+import type { After } from '../after.js';
+import type { Stock } from '../store.js';
+import type { Log, Pause, Picture } from './picture.js';
+import { type Shown, writeRecord } from './record.js';
+
+const policy = {
+  /** A changed stock is in `catalog_data.csv` at most about this long after. */
+  delayMs: 500,
+  fullDiskRetryMs: 1000,
+  /** Above this many books a snapshot takes at most a twentieth of a core. */
+  promptBooks: 10_000,
+  restPerWork: 19,
+};
+
+export interface SnapshotsOptions {
+  readonly picture: Picture;
+  readonly journal: Journal;
+  /** Runs one piece of work at a time on the journal. */
+  readonly exclusive: <Result>(work: () => Promise<Result>) => Promise<Result>;
+  /** The data file as the shop left it, or as a person's edit that it adopted. */
+  readonly shown: Shown;
+  /** The stocks at this moment, and the last record that they hold the effect of. */
+  readonly current: () => { readonly stocks: readonly Stock[]; readonly sequence: number };
+  /** Runs after each snapshot. */
+  readonly onTaken: () => Promise<void>;
+  /** What fails for another reason than a full disk. */
+  readonly onError: (error: unknown) => void;
+  readonly now: () => number;
+  readonly after: After;
+  readonly log: Log;
+}
+
+/** Lets `catalog_data.csv` follow the stock, and the journal's checkpoints with it. */
+export interface Snapshots {
+  /** Says that the stock has changed: a snapshot follows soon. */
+  changed(): void;
+  /** Takes the last snapshot, if one is due, and no more. */
+  close(): Promise<void>;
+}
+
+export function createSnapshots(options: SnapshotsOptions): Snapshots {
+  const { picture, journal, exclusive, current, now, after, log } = options;
+  let { shown } = options;
+  /** Recorded in the journal, while `shown` is still in its place. */
+  let waiting: Shown | undefined;
+  let changes = 0;
+  let takenChanges = 0;
+  let closing = false;
+  let stopped = false;
+  let isFull = false;
+  let cancel = () => {};
+  let running: Promise<void> | undefined;
+
+  /** Works in slices, and above `promptBooks` rests after each; nobody waits for a closing shop. */
+  function createPause(books: number): Pause {
+    let since = performance.now();
+    return async () => {
+      if (closing) return;
+      const worked = performance.now() - since;
+      const restMs = books <= policy.promptBooks ? 0 : worked * policy.restPerWork;
+      await new Promise<void>((resolve) => after(restMs, resolve));
+      since = performance.now();
+    };
+  }
+
+  async function publish(next: Shown): Promise<void> {
+    await picture.publish(shown);
+    shown = next;
+    waiting = undefined;
+    await picture.keepOnly(next.image);
+  }
+
+  async function take(): Promise<void> {
+    // A crash while the next file is written anew would leave no trace of the one recorded, and
+    // what it was to replace would pass for a person's edit.
+    if (waiting !== undefined) await publish(waiting);
+    const goal = changes;
+    const { stocks, sequence } = current();
+    const prepared = await picture.prepare(stocks, createPause(stocks.length));
+    const checkpoint = { ...prepared, at: now(), replaces: shown, sequence };
+    try {
+      const record = writeRecord({ kind: 'checkpoint', ...checkpoint });
+      await exclusive(() => journal.append([record]));
+    } catch (error) {
+      if (error instanceof StorageFull) await picture.discard(prepared);
+      throw error;
+    }
+    waiting = prepared.shown;
+    await publish(waiting);
+    takenChanges = goal;
+    isFull = false;
+    await options.onTaken();
+  }
+
+  /** Resolves to the time after which a further attempt makes sense. */
+  async function attempt(): Promise<number> {
+    try {
+      await take();
+    } catch (error) {
+      if (!(error instanceof StorageFull)) {
+        stopped = true;
+        options.onError(error);
+      } else if (!isFull) {
+        isFull = true;
+        log('warn', 'the disk is full: catalog_data.csv cannot follow the stock for the moment');
+      }
+      return policy.fullDiskRetryMs;
+    }
+    return policy.delayMs;
+  }
+
+  async function run(delayMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const forget = after(delayMs, resolve);
+      cancel = () => {
+        forget();
+        resolve();
+      };
+    });
+    const nextDelayMs = closing ? 0 : await attempt();
+    running = undefined;
+    schedule(nextDelayMs);
+  }
+
+  function schedule(delayMs: number): void {
+    if (closing || stopped || running !== undefined || takenChanges === changes) return;
+    running = run(delayMs);
+  }
+
+  return {
+    changed() {
+      changes += 1;
+      schedule(policy.delayMs);
+    },
+    async close() {
+      closing = true;
+      cancel();
+      await running;
+      if (!stopped && (takenChanges < changes || waiting !== undefined)) await attempt();
+    },
+  };
+}

@@ -1,0 +1,532 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildCatalog, createCatalog, openCsvStore as openCatalogStore } from '@bazar/catalog';
+import { createCaller, type Transport } from '@bazar/client';
+import { checkResponses } from '@bazar/client/check';
+import { injectTransport } from '@bazar/client/inject';
+import type { Replicas } from '@bazar/client/replicas';
+import { type Contract, catalog, Failure, gateway, health, order } from '@bazar/contracts';
+import { catalogInternal, orderInternal } from '@bazar/contracts/internal';
+import { buildOrder, createPurchases, openCsvStore as openOrderStore } from '@bazar/order';
+import { nodeDisk } from '@bazar/storage';
+import t, { type Test } from 'tap';
+import { buildGateway } from '../src/app.js';
+import { readGatewayConfig } from '../src/config.js';
+import { createBuying } from '../src/purchase.js';
+import { connectUpstreams, purchaseThrough } from '../src/upstreams.js';
+
+const base = t.testdir();
+const key = '0190a6f0-0000-7abc-8def-0123456789ab';
+const token = 'service-token-0123456789';
+const books = [
+  'id,title,topic,quantity,price',
+  '1,How to get a good grade in DOS in 40 minutes a day,distributed,10,30',
+  '2,RPCs for Noobs,distributed,2,50',
+  '3,Über Bücher,Straße & Co/2,3,40.5',
+  '4,Cooking,undergrad,0,35',
+];
+
+/** Stands between the gateway and a service; carries every request on unless told. */
+type Wire = (carry: Transport) => Transport;
+const carries: Wire = (carry) => carry;
+
+const after = (ms: number, run: () => void) => {
+  const timer = setTimeout(run, ms);
+  return () => clearTimeout(timer);
+};
+
+/** Real catalog and order services in this process. */
+async function openServices(t: Test, env: NodeJS.ProcessEnv) {
+  const folder = mkdtempSync(join(base, 'shop-'));
+  writeFileSync(join(folder, 'catalog_data.csv'), `${books.join('\n')}\n`);
+  const onBroken = (error: Error) => t.fail('a disk broke', { error });
+  const config = { HOST: '127.0.0.1', PORT: 0, LOG_LEVEL: 'silent', DATA_DIR: folder } as const;
+  const files = { disk: nodeDisk, folder, log: () => {}, onBroken };
+  const rules = createCatalog({
+    after,
+    store: await openCatalogStore({
+      ...files,
+      now: () => Date.UTC(2024, 4, 1, 12),
+      after,
+      newId: () => '3f2b1c00-1111-4222-8333-444455556666',
+    }),
+  });
+  const catalogApp = buildCatalog(rules, { config });
+  const catalogs = createCaller(catalogInternal, injectTransport(catalogApp));
+  const store = await openOrderStore({ ...files, monotonic: () => 0 });
+  const purchases = createPurchases({
+    store,
+    sell: async (operations) =>
+      (await catalogs.updates({ body: { updates: [...operations] } })).body.outcomes,
+    assertOpen: () => undefined,
+  });
+  const audit = {
+    store,
+    readFeed: async (from: number, limit: number) =>
+      (await catalogs.operations({ query: { after: from, limit } })).body,
+    readTotals: async (from: number, limit: number) =>
+      (await catalogs.totals({ query: { after: from, limit } })).body,
+  };
+  const { SERVICE_TOKEN } = env;
+  const orderApp = buildOrder(purchases, audit, {
+    config: {
+      ...config,
+      CATALOG_URLS: 'http://127.0.0.1:1',
+      ...(SERVICE_TOKEN !== undefined && { SERVICE_TOKEN }),
+    },
+  });
+  t.teardown(async () => {
+    await orderApp.close();
+    await catalogApp.close();
+    await purchases.close();
+    await rules.close();
+    await store.close();
+  });
+  return { catalogApp, orderApp };
+}
+
+/** The whole shop behind a gateway; each service answers through a wire that can be cut. */
+async function open(t: Test, env: NodeJS.ProcessEnv = {}, tokenOfGateway = env['SERVICE_TOKEN']) {
+  const { catalogApp, orderApp } = await openServices(t, env);
+  const wires = { catalog: carries, order: carries };
+  const asked: string[] = [];
+  function replicas<const C extends Contract>(
+    contract: C,
+    app: typeof catalogApp,
+    service: keyof typeof wires,
+  ): Replicas<C> {
+    const inject = injectTransport(app);
+    const transport: Transport = (request) => {
+      asked.push(`${request.method} ${request.path}`);
+      return wires[service](inject)(request);
+    };
+    const headers = tokenOfGateway ? { authorization: `Bearer ${tokenOfGateway}` } : {};
+    const caller = createCaller(contract, transport, { check: checkResponses(contract), headers });
+    return { next: () => caller, close: async () => undefined };
+  }
+  const states = { catalog: 'ok', order: 'ok' };
+  const upstreams = {
+    catalog: replicas(catalog, catalogApp, 'catalog'),
+    orders: replicas(order, orderApp, 'order'),
+    purchases: replicas(orderInternal, orderApp, 'order'),
+    health: async () => states,
+    close: async () => undefined,
+  };
+  const buying = createBuying({ purchase: purchaseThrough(upstreams.purchases), after });
+  const lines: string[] = [];
+  const app = buildGateway(upstreams, buying, {
+    config: readGatewayConfig({ LOG_LEVEL: 'info', ...env }),
+    logStream: { write: (line) => lines.push(line) },
+    ready: upstreams.health,
+  });
+  t.teardown(() => app.close());
+  return { app, catalogApp, orderApp, wires, asked, states, lines };
+}
+
+const buy = (id: number | string, rest: object = {}) => {
+  return { method: 'POST' as const, url: `/purchase/${id}`, ...rest };
+};
+const withKey = (text: string) => ({ headers: { 'idempotency-key': text } });
+
+t.test('when a reader asks, then the answers are exactly the catalog’s', async (t) => {
+  const { app, catalogApp } = await open(t);
+  const first = { id: 1, title: 'How to get a good grade in DOS in 40 minutes a day' };
+  const second = { id: 2, title: 'RPCs for Noobs' };
+  const rows: readonly (readonly [string, unknown])[] = [
+    ['/search/distributed', [first, second]],
+    ['/search/DISTRIBUTED?limit=1', [first]],
+    ['/search/distributed?after=1', [second]],
+    [`/search/${encodeURIComponent('straße & co/2')}`, [{ id: 3, title: 'Über Bücher' }]],
+    ['/search/nothing', []],
+    ['/info/2', { ...second, topic: 'distributed', quantity: 2, price: 50 }],
+    ['/info/3', { id: 3, title: 'Über Bücher', topic: 'Straße & Co/2', quantity: 3, price: 40.5 }],
+    ['/topics?limit=1', [{ topic: 'distributed', titles: 2 }]],
+  ];
+  for (const [url, body] of rows) {
+    const [ours, theirs] = [await app.inject(url), await catalogApp.inject(url)];
+    t.equal(ours.body, JSON.stringify(body), url);
+    t.equal(ours.statusCode, 200);
+    for (const name of ['etag', 'cache-control', 'content-type', 'link']) {
+      t.equal(ours.headers[name], theirs.headers[name], `${url}: ${name}`);
+    }
+    const etag = String(ours.headers.etag);
+    const again = await app.inject({ url, headers: { 'if-none-match': etag } });
+    t.match(again, { statusCode: 304, body: '', headers: { etag, 'cache-control': 'no-cache' } });
+  }
+  const page = await app.inject('/search/distributed?limit=1');
+  t.equal(page.headers['link'], '</search/distributed?after=1&limit=1>; rel="next"');
+  const topics = await app.inject('/topics?limit=1');
+  t.equal(topics.headers['link'], '</topics?after=distributed&limit=1>; rel="next"');
+  const next = await app.inject(String(topics.headers['link']).slice(1, -'>; rel="next"'.length));
+  t.match(next.json()[0], { topic: 'Straße & Co/2' });
+  await app.inject(buy(2));
+  t.match((await app.inject('/info/2')).json(), { quantity: 1 }, 'a purchase shows at once');
+});
+
+t.test('when a book is bought, then the answer is exactly the report’s', async (t) => {
+  const { app } = await open(t);
+  const first = await app.inject(buy(2, withKey(key)));
+  const bought = {
+    order_id: key,
+    item_id: 2,
+    title: 'RPCs for Noobs',
+    price: 50,
+    timestamp: '2024-05-01T12:00:00.000Z',
+  };
+  t.equal(first.body, JSON.stringify({ message: 'bought book RPCs for Noobs', order: bought }));
+  t.match(first, { statusCode: 200, headers: { 'cache-control': 'no-store' } });
+  t.notOk(first.headers['idempotency-replayed']);
+  for (const again of [key, `"${key}"`, key.toUpperCase(), `"${key.toUpperCase()}"`]) {
+    const answer = await app.inject(buy(2, withKey(again)));
+    t.equal(answer.body, first.body, again);
+    t.equal(answer.headers['idempotency-replayed'], 'true');
+  }
+  for (const id of [key, key.toUpperCase()]) {
+    t.equal((await app.inject(`/orders/${id}`)).body, JSON.stringify(bought), id);
+  }
+  const reused = await app.inject(buy(1, withKey(key)));
+  t.match(reused.json(), { status: 422, code: 'key_reused' });
+  for (const malformed of ['k', '', `'${key}'`, `${key} `.repeat(2), key.slice(1), `"${key}`]) {
+    const answer = await app.inject(buy(2, withKey(malformed)));
+    t.match(answer.json(), { status: 400, detail: /headers\.idempotency-key/ }, malformed);
+  }
+  t.match(await app.inject(buy(4, withKey(key.replace('abc', 'abd')))), {
+    statusCode: 200,
+    body: '{"message":"Out of stock"}',
+  });
+  const many = await Promise.all(Array.from({ length: 20 }, () => app.inject(buy(1))));
+  t.equal(many.filter(({ body }) => body === '{"message":"Out of stock"}').length, 10);
+  const ids = many.map((answer) => answer.json().order?.order_id).filter(Boolean);
+  t.equal(new Set(ids).size, 10, 'each of the ten copies has an order of its own');
+});
+
+t.test('when a purchase comes with a body, then only nothing and {} will do', async (t) => {
+  const { app } = await open(t);
+  const json = { 'content-type': 'application/json' };
+  const fine: readonly object[] = [
+    {},
+    { headers: json },
+    { headers: { 'content-type': 'text/plain' } },
+    { headers: { 'content-type': 'application/x-www-form-urlencoded', 'content-length': '0' } },
+    { headers: json, payload: '{}' },
+    { headers: { 'content-type': 'application/json; charset=utf-8' }, payload: ' { } ' },
+  ];
+  for (const rest of fine) {
+    const { statusCode } = await app.inject(buy(1, rest));
+    t.equal(statusCode, 200, JSON.stringify(rest));
+  }
+  const bad: readonly (readonly [object, number, RegExp])[] = [
+    [{ payload: { a: 1 } }, 400, /body: the key "a" is unknown/],
+    [{ headers: json, payload: '[]' }, 400, /body/],
+    [{ headers: json, payload: 'null' }, 400, /body/],
+    [{ headers: json, payload: '{"a"' }, 400, /JSON/],
+    [{ headers: json, payload: '{"__proto__":{}}' }, 400, /JSON/],
+    [{ headers: { 'content-type': 'text/plain' }, payload: 'x' }, 415, /application\/json/],
+  ];
+  for (const [rest, status, detail] of bad) {
+    t.match((await app.inject(buy(1, rest))).json(), { status, detail }, JSON.stringify(rest));
+  }
+});
+
+t.test('when a request is wrong, then nobody behind the gateway is asked', async (t) => {
+  const { app, asked } = await open(t);
+  const urls: readonly (readonly [string, number, RegExp])[] = [
+    ['/info/3.7', 400, /params\.item_id/],
+    ['/info/0x10', 400, /params\.item_id/],
+    ['/info/-1', 400, /params\.item_id/],
+    ['/info/9007199254740993', 400, /params\.item_id/],
+    ['/search/x?limit=0', 400, /query\.limit/],
+    ['/search/x?page=2', 400, /"page" is unknown/],
+    ['/topics?after=', 400, /query\.after/],
+    ['/orders/17', 400, /params\.order_id/],
+    ['/info/%zz', 400, /percent-encoded/],
+    [`/search/${'x'.repeat(501)}`, 414, /too long/],
+    ['/nowhere', 404, /no route/],
+    ['/purchase/1', 405, /POST/],
+  ];
+  for (const [url, status, detail] of urls) {
+    const { statusCode, headers, body } = await app.inject(url);
+    t.match({ statusCode, problem: JSON.parse(body) }, { statusCode: status, problem: { detail } });
+    t.equal(headers['content-type'], 'application/problem+json', url);
+  }
+  t.same(asked, []);
+  const missing = [
+    ['/info/99', 'book_not_found'],
+    [`/orders/${key}`, 'order_not_found'],
+  ] as const;
+  for (const [url, code] of missing) t.match((await app.inject(url)).json(), { status: 404, code });
+  t.match((await app.inject(buy(99))).json(), { status: 404, code: 'book_not_found' });
+});
+
+t.test('when a caller names its patience, then it goes along and is kept', async (t) => {
+  const { app, wires, asked } = await open(t);
+  const headers = { 'x-timeout-ms': '0', 'x-request-id': 'mine-1' };
+  for (const request of [buy(2, { headers }), { url: '/info/2', headers }]) {
+    const answer = await app.inject(request);
+    t.match(answer.json(), { status: 504, code: 'deadline_exceeded', request_id: 'mine-1' });
+  }
+  t.same(asked, [], 'without time nothing is begun');
+  const seen: (string | undefined)[] = [];
+  wires.catalog = (carry) => (request) => {
+    seen.push(request.headers['x-timeout-ms'], request.headers['x-request-id']);
+    return carry(request);
+  };
+  wires.order = (carry) => (request) => {
+    seen.push(request.headers['x-timeout-ms'], request.body?.match(/"request_id":"([^"]*)"/)?.[1]);
+    return carry(request);
+  };
+  const patient = { 'x-timeout-ms': '4000', 'x-request-id': 'mine-2' };
+  await app.inject({ url: '/info/2', headers: patient });
+  await app.inject(buy(2, { headers: patient }));
+  await app.inject(buy(2, { headers: { 'x-timeout-ms': '9999999', 'x-request-id': 'mine-3' } }));
+  t.same(seen, ['4000', 'mine-2', '4000', 'mine-2', '10000', 'mine-3']);
+  wires.order = () => () => new Promise(() => {});
+  const hung = buy(2, { headers: { 'x-timeout-ms': '30', 'idempotency-key': key } });
+  const late = (await app.inject(hung)).json();
+  t.match(late, { status: 504, detail: new RegExp(`Idempotency-Key: ${key} tells`) });
+});
+
+t.test('when a service behind fails, then the caller gets a problem and the log why', async (t) => {
+  const { app, wires, lines } = await open(t);
+  const requests = [{ url: '/info/2' }, { url: `/orders/${key}` }, buy(2, withKey(key))];
+  const json =
+    (body: string): Transport =>
+    async () => {
+      return { status: 200, headers: { 'content-type': 'application/json' }, body };
+    };
+  const told =
+    (status: number, code: string): Transport =>
+    async () => {
+      const problem = { type: 't', title: 't', status, detail: 'hidden', code, request_id: 'r' };
+      const headers = { 'content-type': 'application/problem+json' };
+      return { status, headers, body: JSON.stringify(problem) };
+    };
+  const down: Transport = () => Promise.reject(new Error('connect ECONNREFUSED 127.0.0.1:5001'));
+  const page = async () => ({ status: 502, headers: { 'content-type': 'text/html' }, body: 'hm' });
+  const cases: Readonly<Record<string, readonly [Transport, number, RegExp]>> = {
+    'it is down': [down, 503, /no whole answer came back/],
+    'it says what is no JSON': [json('{'), 503, /against its contract/],
+    'it says something else': [json('{"id":"2","outcomes":[{}]}'), 503, /against its contract/],
+    'a proxy answers': [page, 503, /status 502/],
+    'it makes a mistake': [told(500, 'internal'), 500, /hidden/],
+    'it wants another token': [told(401, 'unauthorized'), 503, /^(?!.*hidden)/],
+    'it forbids': [told(403, 'forbidden'), 503, /^(?!.*hidden)/],
+    'it finds our request malformed': [told(400, 'malformed_request'), 503, /^(?!.*hidden)/],
+    'it has no such route': [told(404, 'route_not_found'), 503, /^(?!.*hidden)/],
+    'it declares nothing of the kind': [told(409, 'stock_below_zero'), 503, /not declared/],
+    'it lies about its status': [told(401, 'book_not_found'), 503, /unknown problem/],
+    'it is late': [told(504, 'deadline_exceeded'), 504, /hidden/],
+  };
+  for (const [what, [answers, status, detail]] of Object.entries(cases)) {
+    wires.catalog = wires.order = () => answers;
+    for (const request of requests) {
+      lines.length = 0;
+      const { statusCode, headers, body } = await app.inject(request);
+      const problem = JSON.parse(body);
+      t.match({ statusCode, problem }, { statusCode: status, problem: { status, detail } }, what);
+      t.equal(headers['retry-after'], status === 503 ? '1' : undefined);
+      t.notMatch(body, /ECONNREFUSED|127\.0\.0\.1/, 'nothing of the inside');
+      t.notOk(headers['www-authenticate']);
+      t.equal(lines.length, 1, `${what}: it is logged`);
+      t.match(JSON.parse(lines[0] ?? '{}'), { code: problem.code, url: request.url });
+    }
+  }
+  wires.catalog = wires.order = carries;
+  t.match(await app.inject(buy(2, withKey(key))), { statusCode: 200 }, 'and it goes on');
+});
+
+t.test('when the answer to a purchase is lost, then its key tells what became', async (t) => {
+  const { app, wires } = await open(t);
+  wires.order = (carry) => async (request) => {
+    await carry(request);
+    throw new Error('read ECONNRESET');
+  };
+  const lost = await app.inject(buy(2));
+  t.equal(lost.statusCode, 503);
+  const [, ours] = /Idempotency-Key: ([0-9a-f-]{36}) tells/.exec(lost.json().detail) ?? [];
+  wires.order = carries;
+  const again = await app.inject(buy(2, withKey(String(ours))));
+  t.match(again.json(), { order: { order_id: ours, item_id: 2 } });
+  t.equal(again.headers['idempotency-replayed'], 'true', 'no second copy was bought');
+  t.match((await app.inject('/info/2')).json(), { quantity: 1 });
+});
+
+t.test('when the token is wrong, then purchases are unavailable and never a 401', async (t) => {
+  const { app } = await open(t, { SERVICE_TOKEN: token }, 'another-token-0123456789');
+  const answer = await app.inject(buy(2));
+  t.match(answer.json(), { status: 503, code: 'unavailable' });
+  const right = await open(t, { SERVICE_TOKEN: token });
+  t.equal((await right.app.inject(buy(2))).statusCode, 200);
+});
+
+t.test('when a page on another origin asks, then CORS decides', async (t) => {
+  const { app } = await open(t);
+  const local = [
+    'http://127.0.0.1:8080',
+    'http://localhost',
+    'https://localhost:3000',
+    'http://[::1]:5',
+  ];
+  for (const origin of local) {
+    const { headers } = await app.inject({ url: '/info/2', headers: { origin } });
+    t.equal(headers['access-control-allow-origin'], origin);
+    const exposed = String(headers['access-control-expose-headers']).split(/, */);
+    for (const name of ['Link', 'Idempotency-Replayed', 'Cache-Status', 'Retry-After', 'ETag']) {
+      t.ok(exposed.includes(name), name);
+    }
+    t.ok(exposed.includes('x-request-id'));
+    t.equal(headers['access-control-allow-credentials'], undefined);
+  }
+  for (const origin of ['https://evil.example', 'http://127.0.0.1.evil.example', 'null']) {
+    const { statusCode, headers } = await app.inject({ url: '/info/2', headers: { origin } });
+    t.equal(statusCode, 200, 'CORS is the browser’s to enforce');
+    t.notOk(headers['access-control-allow-origin'], origin);
+  }
+  const ask = {
+    method: 'OPTIONS' as const,
+    url: '/purchase/2',
+    headers: {
+      origin: 'http://localhost:3000',
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'idempotency-key,content-type',
+    },
+  };
+  const preflight = await app.inject(ask);
+  t.match(preflight, {
+    statusCode: 204,
+    headers: {
+      'access-control-allow-methods': 'GET, POST',
+      'access-control-allow-headers': 'idempotency-key,content-type',
+      'access-control-max-age': '600',
+    },
+  });
+  const failed = await app.inject({ url: '/info/99', headers: { origin: 'http://localhost' } });
+  t.equal(failed.headers['access-control-allow-origin'], 'http://localhost', 'a 404 is readable');
+  const named = await open(t, { CORS_ORIGINS: 'https://a.example, https://b.example' });
+  for (const [origin, allowed] of Object.entries({
+    'https://a.example': 'https://a.example',
+    'https://b.example': 'https://b.example',
+    'http://localhost': undefined,
+  })) {
+    const { headers } = await named.app.inject({ url: '/', headers: { origin } });
+    t.equal(headers['access-control-allow-origin'], allowed, origin);
+  }
+  const open0 = await open(t, { HOST: '0.0.0.0', SERVICE_TOKEN: token });
+  const far = await open0.app.inject({ url: '/', headers: { origin: 'http://localhost' } });
+  t.notOk(far.headers['access-control-allow-origin'], 'off loopback nobody is allowed unasked');
+});
+
+t.test('when one address asks too often, then it is told to wait', async (t) => {
+  const { app, asked } = await open(t, { RATE_LIMIT: '3' });
+  for (let count = 0; count < 3; count += 1) {
+    t.equal((await app.inject('/topics')).statusCode, 200);
+  }
+  for (const request of [{ url: '/topics' }, { url: '/info/1' }, buy(2), { url: '/' }]) {
+    const { statusCode, headers, body } = await app.inject(request);
+    t.equal(statusCode, 429, request.url);
+    t.equal(headers['content-type'], 'application/problem+json');
+    t.equal(headers['retry-after'], '1');
+    t.match(JSON.parse(body), {
+      status: 429,
+      code: 'too_many_requests',
+      detail: 'at most 3 requests a second are taken',
+    });
+  }
+  t.equal(asked.length, 3, 'nobody behind is asked');
+  const other = await app.inject({ url: '/topics', remoteAddress: '10.0.0.2' });
+  t.equal(other.statusCode, 200, 'another address has its own count');
+  for (const url of ['/health/live', '/health/ready']) {
+    for (let count = 0; count < 5; count += 1) {
+      t.equal((await app.inject(url)).statusCode, 200, 'health is exempt');
+    }
+  }
+  const free = await open(t);
+  const many = await Promise.all(Array.from({ length: 50 }, () => free.app.inject('/topics')));
+  t.ok(
+    many.every(({ statusCode }) => statusCode === 200),
+    'it is off unless asked for',
+  );
+});
+
+t.test('when somebody looks at the shop, then there is a page, health and the docs', async (t) => {
+  const { app, states } = await open(t);
+  const home = await app.inject('/');
+  t.match(home, { statusCode: 200, headers: { 'content-type': 'text/html; charset=utf-8' } });
+  for (const [, url = ''] of home.body.matchAll(/href="([^"]+)"/g)) {
+    const { statusCode } = await app.inject(url);
+    t.ok(statusCode === 200 || statusCode === 302, `${url} leads somewhere`);
+  }
+  t.same((await app.inject('/health/ready')).json(), {
+    status: 'ok',
+    dependencies: { catalog: 'ok', order: 'ok' },
+  });
+  states.order = 'GET /health/ready: no whole answer came back';
+  const ready = await app.inject('/health/ready');
+  t.match(ready.json(), { status: 503, code: 'unavailable', detail: `order: ${states.order}` });
+  t.same((await app.inject('/health/live')).json(), { status: 'ok' });
+  const routes: readonly { method: string; url: string }[] = [gateway, health]
+    .flatMap((contract): { method: string; url: string }[] => Object.values(contract))
+    .concat({ method: 'GET', url: '/metrics' }, { method: 'OPTIONS', url: '*' });
+  const registered = registeredIn(app.printRoutes({ commonPrefix: false }));
+  t.same(
+    registered.filter((route) => !route.includes(' /docs')),
+    routes.map(({ method, url }) => `${method} ${url}`).sort(),
+  );
+});
+
+/** `GET /path` of each line of Fastify's tree; HEAD comes with every GET. */
+function registeredIn(tree: string): string[] {
+  const found: string[] = [];
+  const above: string[] = [];
+  for (const line of tree.split('\n')) {
+    const [, indent = '', path = '', methods = ''] = /^([│ ├└─]*)(.*?) \((.*)\)$/.exec(line) ?? [];
+    if (path === '' && methods === '') continue;
+    above.length = Math.max(indent.length / 4 - 1, 0);
+    above.push(path);
+    for (const method of methods.split(', ')) {
+      if (method !== 'HEAD') found.push(`${method} ${above.join('')}`);
+    }
+  }
+  return found.sort();
+}
+
+t.test('when the gateway is connected over sockets, then it finds both services', async (t) => {
+  const { catalogApp, orderApp } = await openServices(t, { SERVICE_TOKEN: token });
+  const urls = await Promise.all(
+    [catalogApp, orderApp].map((app) => app.listen({ host: '127.0.0.1', port: 0 })),
+  );
+  const [CATALOG_URLS = '', ORDER_URLS = ''] = urls;
+  const config = readGatewayConfig({ CATALOG_URLS, ORDER_URLS, SERVICE_TOKEN: token });
+  const upstreams = connectUpstreams(config);
+  const buying = createBuying({ purchase: purchaseThrough(upstreams.purchases), after });
+  t.same(await upstreams.health(), { catalog: 'ok', order: 'ok' });
+  const wish = { order_id: key, item_id: 2, request_id: 'r' };
+  t.match(await buying.buy(wish), { answer: { order: { order_id: key } }, replayed: false });
+  t.match((await upstreams.orders.next().order({ params: { order_id: key } })).body, { price: 50 });
+  t.match((await upstreams.catalog.next().info({ params: { item_id: 2 } })).body, { quantity: 1 });
+  await orderApp.close();
+  t.match(await upstreams.health(), {
+    catalog: 'ok',
+    order: 'GET /health/ready: no whole answer came back',
+  });
+  await t.rejects(buying.buy({ ...wish, order_id: key.replace('abc', 'abd') }), Failure);
+  await buying.close();
+  await upstreams.close();
+});
+
+t.test(
+  'when the environment is wrong, then the start is refused naming the variable',
+  async (t) => {
+    const wrong: readonly (readonly [NodeJS.ProcessEnv, RegExp])[] = [
+      [{ RATE_LIMIT: '0' }, /RATE_LIMIT/],
+      [{ RATE_LIMIT: '1.5' }, /RATE_LIMIT/],
+      [{ CORS_ORIGINS: '*' }, /CORS_ORIGINS/],
+      [{ CORS_ORIGINS: 'https://a.example/' }, /CORS_ORIGINS/],
+      [{ ORDER_URLS: '127.0.0.1:5002' }, /ORDER_URLS/],
+      [{ HOST: '0.0.0.0' }, /SERVICE_TOKEN/],
+    ];
+    for (const [env, sentence] of wrong) {
+      t.throws(() => readGatewayConfig(env), { name: 'ConfigError', message: sentence });
+    }
+  },
+);
