@@ -23,7 +23,7 @@ const policy = {
   connections: 8,
   keepAliveTimeoutMs: 30_000,
   maxResponseBytes: 4 * 1024 * 1024,
-  /** One batch is in flight at a time: while the catalog hangs, no caller may hold the others up. */
+  /** One batch is in flight at a time: while the catalog hangs, nobody may hold the others up. */
   maxBatchMs: 10_000,
   /** Beyond the time that a long poll waits by itself. */
   feedTimeoutMs: 5000,

@@ -19,7 +19,7 @@ export interface PurchaseEffects {
   readonly assertOpen: () => void;
 }
 
-/** Bounds of the two batches that a purchase joins: the call to the catalog, and the log's write. */
+/** Bounds of the two batches that a purchase joins: the catalog's call, and the log's write. */
 const policy = {
   sales: { maxBatch: 1024, maxQueue: 20_000 },
   log: { maxBatch: 4096, maxQueue: 40_000 },
@@ -38,13 +38,7 @@ export interface Purchases {
   close(): Promise<void>;
 }
 
-interface InFlight {
-  readonly itemId: number;
-  readonly outcome: Promise<PurchaseOutcome>;
-}
-
 export function createPurchases({ store, sell, assertOpen }: PurchaseEffects): Purchases {
-  const inFlight = new Map<string, InFlight>();
   const sales = createBatcher<SaleOperation, SaleOutcome>(
     async (operations: readonly SaleOperation[]) =>
       matchOutcomes(operations, idOf, await sell(operations), idOf),
@@ -93,29 +87,10 @@ export function createPurchases({ store, sell, assertOpen }: PurchaseEffects): P
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       return failedOutcome(operation, error);
-    } finally {
-      inFlight.delete(operation.order_id);
     }
   }
 
-  async function purchase(operation: PurchaseOperation): Promise<PurchaseOutcome> {
-    const { order_id, item_id, timeout_ms } = operation;
-    // Work whose caller has given up is not started: nobody would read its answer.
-    if (timeout_ms === 0) {
-      return failedOutcome(operation, new Failure('deadline_exceeded', 'no time was left'));
-    }
-    const earlier = inFlight.get(order_id);
-    if (earlier === undefined) {
-      const outcome = make(operation);
-      inFlight.set(order_id, { itemId: item_id, outcome });
-      return outcome;
-    }
-    // Outcomes are matched by id, so an id goes to the catalog once at a time: another book under
-    // it would be told, and logged, with what became of the first.
-    if (earlier.itemId !== item_id) return failedOutcome(operation, reused(order_id));
-    const outcome = await earlier.outcome;
-    return outcome.result === 'failed' ? outcome : { ...outcome, replayed: true };
-  }
+  const { purchase, isInFlight, idle } = oncePerId(make);
 
   return {
     purchase,
@@ -123,21 +98,49 @@ export function createPurchases({ store, sell, assertOpen }: PurchaseEffects): P
       const request_id = `recovery-${order_id}`;
       const outcome = await purchase({ order_id, item_id, request_id });
       if (outcome.result === 'sold') return;
-      const { code, detail } =
-        outcome.result === 'failed'
-          ? outcome.problem
-          : ({
-              code: 'unavailable',
-              detail: `order ${order_id}, named as a sale, is none`,
-            } as const);
+      const none = {
+        code: 'unavailable',
+        detail: `order ${order_id}, named as a sale, is none`,
+      } as const;
+      const { code, detail } = outcome.result === 'failed' ? outcome.problem : none;
       throw new Failure(code, detail, { foreign: true });
     },
-    isInFlight: (orderId) => inFlight.has(orderId),
+    isInFlight,
     async close() {
       // Between its two batches a purchase is in neither of them.
-      await Promise.allSettled(Array.from(inFlight.values(), ({ outcome }) => outcome));
+      await idle();
       await sales.close();
       await log.close();
+    },
+  };
+}
+
+/**
+ * Outcomes are matched by id, so an id is at work once at a time: another book under it would be
+ * told, and logged, with what became of the first.
+ */
+function oncePerId(make: (operation: PurchaseOperation) => Promise<PurchaseOutcome>) {
+  const inFlight = new Map<string, { itemId: number; outcome: Promise<PurchaseOutcome> }>();
+  return {
+    async purchase(operation: PurchaseOperation): Promise<PurchaseOutcome> {
+      const { order_id, item_id, timeout_ms } = operation;
+      // Work whose caller has given up is not started: nobody would read its answer.
+      if (timeout_ms === 0) {
+        return failedOutcome(operation, new Failure('deadline_exceeded', 'no time was left'));
+      }
+      const earlier = inFlight.get(order_id);
+      if (earlier === undefined) {
+        const outcome = make(operation).finally(() => inFlight.delete(order_id));
+        inFlight.set(order_id, { itemId: item_id, outcome });
+        return outcome;
+      }
+      if (earlier.itemId !== item_id) return failedOutcome(operation, reused(order_id));
+      const outcome = await earlier.outcome;
+      return outcome.result === 'failed' ? outcome : { ...outcome, replayed: true };
+    },
+    isInFlight: (orderId: string) => inFlight.has(orderId),
+    async idle(): Promise<void> {
+      await Promise.allSettled(Array.from(inFlight.values(), ({ outcome }) => outcome));
     },
   };
 }

@@ -86,7 +86,8 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
     if (lost.length > 0) {
       log(
         'warn',
-        `${lost.length} sales that the order log lacked were recovered, the first being ${lost[0]?.sale}`,
+        `${lost.length} sales that the order log lacked were recovered, the first being ` +
+          `${lost[0]?.sale}`,
       );
     }
     return lost.length === policy.pageSales;

@@ -11,7 +11,7 @@ export interface Call {
 
 export interface FaultyDisk {
   readonly disk: Disk;
-  /** Asked before each such call: an error code makes the call fail, a number makes a write short. */
+  /** Asked before each such call: an error code makes it fail, a number makes a write short. */
   onCall: (call: Call) => string | number | undefined;
   /** How many files are open. */
   readonly openFiles: number;

@@ -204,7 +204,6 @@ t.test('when a key comes with another book, then it is refused at any time', asy
       [1, 3, 1],
       [3, 1, 1, 3],
     ]) {
-      // biome-ignore format: books
       const { order_id } = operation();
       const outcomes = await Promise.all(
         items.map((item_id) => shop.purchases.purchase(operation({ order_id, item_id }))),
