@@ -17,12 +17,10 @@ export interface Upstreams {
 }
 
 const policy = {
-  reads: { connections: 64, keepAliveTimeoutMs: 30_000, maxResponseBytes: 1024 * 1024 },
+  reads: { connections: 64, keepAliveTimeoutMs: 30_000, maxResponseBytes: 4 * 1024 * 1024 },
   batches: { connections: 2, keepAliveTimeoutMs: 30_000, maxResponseBytes: 4 * 1024 * 1024 },
   health: { connections: 1, keepAliveTimeoutMs: 30_000, maxResponseBytes: 64 * 1024 },
   healthTimeoutMs: 1000,
-  /** One batch is in flight at a time: while a service hangs, no caller may hold the others up. */
-  maxBatchMs: 10_000,
 };
 
 export function connectUpstreams(config: Config): Upstreams {
@@ -57,7 +55,7 @@ export function connectUpstreams(config: Config): Upstreams {
 /** The batches of `createBuying`, each sent to the order service whose turn it is. */
 export function purchaseThrough(purchases: Replicas<typeof orderInternal>): Purchase {
   return async (operations) => {
-    const timeoutMs = Math.min(batchTimeoutMs(operations), policy.maxBatchMs);
+    const timeoutMs = batchTimeoutMs(operations);
     const input = { body: { purchases: [...operations] } };
     return (await purchases.next().purchases(input, { timeoutMs })).body.outcomes;
   };

@@ -23,8 +23,6 @@ const policy = {
   connections: 8,
   keepAliveTimeoutMs: 30_000,
   maxResponseBytes: 4 * 1024 * 1024,
-  /** One batch is in flight at a time: while the catalog hangs, nobody may hold the others up. */
-  maxBatchMs: 10_000,
   /** Beyond the time that a long poll waits by itself. */
   feedTimeoutMs: 5000,
 };
@@ -33,7 +31,7 @@ export function connectCatalogs(urls: string, token: string | undefined): Catalo
   const catalogs = connectReplicas(catalogInternal, { urls: splitUrls(urls), token, ...policy });
   return {
     async sell(operations: readonly SaleOperation[]): Promise<readonly SaleOutcome[]> {
-      const timeoutMs = Math.min(batchTimeoutMs(operations), policy.maxBatchMs);
+      const timeoutMs = batchTimeoutMs(operations);
       const { body } = await catalogs
         .next()
         .updates({ body: { updates: [...operations] } }, { timeoutMs });

@@ -5,9 +5,16 @@ import type { PurchaseAnswer } from './order.js';
 /** How long a hop waits for a batch in which nobody says how long it will wait. */
 const patienceMs = 10_000;
 
-/** The time that a batch is worth waiting for: that of its most patient item. */
+/**
+ * The time that a batch is worth waiting for: that of its most patient item. It is bounded, for one
+ * batch is in flight at a time, and while a service hangs no caller may hold up all others.
+ */
 export function batchTimeoutMs(items: readonly { readonly timeout_ms?: number }[]): number {
-  return items.reduce((longest, { timeout_ms = patienceMs }) => Math.max(longest, timeout_ms), 1);
+  const longest = items.reduce(
+    (most, { timeout_ms = patienceMs }) => Math.max(most, timeout_ms),
+    1,
+  );
+  return Math.min(longest, patienceMs);
 }
 
 /**

@@ -173,6 +173,7 @@ t.test('outcomes of a batch are matched by id', async (t) => {
   t.equal(third, first, 'an id twice in a batch is one operation');
   t.equal(batchTimeoutMs([{ timeout_ms: 5 }, { timeout_ms: 900 }]), 900);
   t.equal(batchTimeoutMs([{ timeout_ms: 5 }, {}]), 10_000, 'the most patient item counts');
+  t.equal(batchTimeoutMs([{ timeout_ms: 9_999_999 }]), 10_000, 'but nobody waits for ever');
 });
 
 t.test('what a buyer is told', async (t) => {
