@@ -375,7 +375,9 @@ t.test('when a service logs, then its lines are shown behind its name, tamed', a
   const shown = (isTTY: boolean, noColor: string | undefined, line: string): string => {
     const screen = Object.assign(new PassThrough(), { isTTY });
     createTerminal(screen, noColor).line('order', line);
-    return String(screen.read());
+    let text = '';
+    for (let part = screen.read(); part !== null; part = screen.read()) text += String(part);
+    return text;
   };
   const failed = { level: 50, err: { type: 'Error', message: 'full', stack: 'Error: full' } };
   const rows = shown(false, undefined, JSON.stringify({ ...failed, msg: 'no\u001b[2J C:\\r' }));
