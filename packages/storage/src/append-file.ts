@@ -1,6 +1,7 @@
 import { basename, dirname } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { type Disk, type DiskFile, readFully, writeFully } from './disk.js';
-import { isFull, StorageBroken, StorageFull, storageError } from './errors.js';
+import { changedMeanwhile, isFull, StorageBroken, StorageFull, storageError } from './errors.js';
 import { hasRoom } from './room.js';
 
 export interface AppendFileOptions {
@@ -12,6 +13,8 @@ export interface AppendFileOptions {
   readonly validBytes?: number;
   /** How much of it was surely synced; the rest is written again. Default: nothing. */
   readonly syncedBytes?: number;
+  /** The CRC32 of that rest as its reader found it. Default: not checked. */
+  readonly unsyncedCrc32?: number | undefined;
 }
 
 export interface AppendFile {
@@ -36,7 +39,8 @@ export interface AppendFile {
  * never synced, or its sync failed and the page cache does not say so (Rebello et al., "Can
  * Applications Recover from fsync Failures?", 2020): all but `syncedBytes` is therefore written
  * again in its place before the first append.
- * @throws StorageFull when there was no room; StorageBroken when a sync failed; StorageError
+ * @throws StorageFull when there was no room; StorageBroken when a sync failed, or when the rest is
+ * no longer what its reader found; StorageError
  */
 export async function openAppendFile(options: AppendFileOptions): Promise<AppendFile> {
   const { disk, path } = options;
@@ -45,9 +49,10 @@ export async function openAppendFile(options: AppendFileOptions): Promise<Append
     const file = await disk.open(path, 'create');
     try {
       const validBytes = options.validBytes ?? (await file.size());
-      await rewrite(file, options.syncedBytes ?? 0, validBytes);
+      const found = await rewrite(file, options.syncedBytes ?? 0, validBytes);
       await file.truncate(validBytes);
       await syncWithFolder(disk, file, path);
+      if (found !== (options.unsyncedCrc32 ?? found)) throw changedMeanwhile(name);
       return appendTo(file, validBytes, options);
     } catch (error) {
       await file.close();
@@ -75,14 +80,18 @@ function broken(name: string, what: string, cause: unknown): StorageBroken {
 
 const rewriteBytes = 1024 * 1024;
 
-async function rewrite(file: DiskFile, from: number, to: number): Promise<void> {
+/** Resolves to the CRC32 of what was written. */
+async function rewrite(file: DiskFile, from: number, to: number): Promise<number> {
   const buffer = Buffer.allocUnsafe(Math.min(rewriteBytes, to - from));
+  let checksum = 0;
   for (let position = from; position < to; position += buffer.length) {
     const part = buffer.subarray(0, Math.min(buffer.length, to - position));
     const count = await readFully(file, part, position);
     if (count < part.length) throw new RangeError('the file is shorter than its valid part');
     await writeFully(file, part, position);
+    checksum = crc32(part, checksum);
   }
+  return checksum;
 }
 
 function appendTo(file: DiskFile, size: number, options: AppendFileOptions): AppendFile {

@@ -33,6 +33,15 @@ export class StorageBroken extends StorageError {
   override name = 'StorageBroken';
 }
 
+/**
+ * For what was read twice and differs: it was only in the page cache, after a failed sync, and has
+ * left it since. The next start reads what the disk holds, and nothing else.
+ * @param file its name, without its folder
+ */
+export function changedMeanwhile(file: string): StorageBroken {
+  return new StorageBroken(`${file} changed between two readings; start again`);
+}
+
 const fullCodes: readonly unknown[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
 
 /** True for an error that says "no room", from a disk or from this package. */

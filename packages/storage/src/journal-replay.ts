@@ -1,6 +1,6 @@
 import { basename, dirname } from 'node:path';
 import type { Disk } from './disk.js';
-import { StorageError } from './errors.js';
+import { changedMeanwhile, StorageError } from './errors.js';
 import {
   type Damage,
   describe,
@@ -28,6 +28,8 @@ export interface Replay {
   /** How many of its bytes are valid, and how many of these were surely synced. */
   readonly validBytes: number;
   readonly syncedBytes: number;
+  /** Of the valid bytes that were not; undefined if there is no telling. */
+  readonly unsyncedCrc32: number | undefined;
   readonly nextSequence: number;
   readonly sealed: boolean;
 }
@@ -59,6 +61,7 @@ export async function replaySegments(options: ReplayOptions): Promise<Replay> {
     sequence = scan.nextSequence;
   }
   if (scan !== undefined) refuseVouched(pathOf(last), scan);
+  if (scan?.validBytes === 0 && blank === undefined) await refuseEmpty(disk, pathOf(last), scan);
   if (blank !== undefined && blank !== last) {
     if (scan?.nextSequence === undefined) throw noRecord(pathOf(last));
     await disk.remove(pathOf(blank));
@@ -71,6 +74,7 @@ export async function replaySegments(options: ReplayOptions): Promise<Replay> {
     last,
     validBytes: scan?.validBytes ?? 0,
     syncedBytes: scan?.vouched ?? 0,
+    unsyncedCrc32: scan?.unvouchedCrc32,
     nextSequence: scan?.nextSequence ?? 1,
     sealed: scan?.sealed ?? false,
   };
@@ -109,6 +113,12 @@ function refuseVouched(path: string, scan: Scan): void {
   if (damage === undefined || damage.offset >= vouched) return;
   const witness = `records behind it say that all was synced up to byte ${vouched}`;
   throw corruption(`${describe(path, damage)}, and ${witness}`, path);
+}
+
+/** A last segment without a record to begin with, although there is one somewhere in it. */
+async function refuseEmpty(disk: Disk, path: string, { damage }: Scan): Promise<void> {
+  if (damage === undefined || (await isBlank(disk, path))) throw changedMeanwhile(basename(path));
+  throw corruption(describe(path, damage), path);
 }
 
 function cutSentence(path: string, { size, validBytes }: Scan, damage: Damage): string {

@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { crc32 } from 'node:zlib';
 import type { Disk } from './disk.js';
 import { readLine } from './journal-record.js';
 import { newline, wholeLines } from './lines.js';
@@ -33,6 +34,8 @@ export interface Scan {
   readonly validBytes: number;
   /** How many bytes were surely synced, by the word of any valid record. */
   readonly vouched: number;
+  /** Of the valid bytes behind these, as they were read; undefined if there is no telling. */
+  readonly unvouchedCrc32: number | undefined;
   readonly damage: Damage | undefined;
   /** The sequence that the next record will have; undefined if no record is valid. */
   readonly nextSequence: number | undefined;
@@ -60,6 +63,8 @@ export async function scanSegment(
   let validBytes = 0;
   let line = 0;
   let damage: Damage | undefined;
+  let batchStart = 0;
+  let batchCrc32 = 0;
 
   /** Half a sentence if the line from `start` to `end`, its newline included, is damaged. */
   function read(bytes: Buffer, start: number, end: number, offset: number): string | undefined {
@@ -72,6 +77,7 @@ export async function scanSegment(
       return `record ${nextSequence} should stand here, not ${record.sequence}`;
     }
     if (record.synced > offset) return 'the record vouches for more than stands before it';
+    if (record.synced === offset) batchStart = offset;
     sealed = record.payloadStart === end - 1;
     if (!sealed) {
       const payload = bytes.toString('utf8', record.payloadStart, end - 1);
@@ -95,12 +101,20 @@ export async function scanSegment(
         start = end;
       }
       size = offset + bytes.length;
+      if (batchStart >= offset) batchCrc32 = 0;
+      const part = bytes.subarray(
+        Math.max(0, batchStart - offset),
+        Math.max(0, validBytes - offset),
+      );
+      batchCrc32 = crc32(part, batchCrc32);
     }
   } finally {
     await file.close();
   }
   nextSequence = found ? nextSequence : undefined;
-  return { size, validBytes, vouched, damage, nextSequence, sealed };
+  // Behind damage, a record may vouch for more: for all that stands before it.
+  const unvouchedCrc32 = vouched === batchStart ? batchCrc32 : undefined;
+  return { size, validBytes, vouched, unvouchedCrc32, damage, nextSequence, sealed };
 }
 
 /** Whether a segment has not one valid record: it was never finished, or it is lost. */

@@ -70,12 +70,19 @@ export interface Journal {
 export async function openJournal(options: JournalOptions): Promise<Journal> {
   const { disk, folder, name } = options;
   const replay = await replaySegments(options);
-  const { last, validBytes, syncedBytes } = replay;
+  const { last, validBytes, syncedBytes, unsyncedCrc32 } = replay;
   const health = createHealth(options.onBroken);
   const path = segmentPath(folder, name, last);
   if (validBytes > 0) {
     const { onBroken } = health;
-    const file = await openAppendFile({ disk, path, onBroken, validBytes, syncedBytes });
+    const file = await openAppendFile({
+      disk,
+      path,
+      onBroken,
+      validBytes,
+      syncedBytes,
+      unsyncedCrc32,
+    });
     return createJournal(options, health, replay, file);
   }
   const first = headerLine(options, replay.nextSequence);

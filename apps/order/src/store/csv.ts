@@ -51,9 +51,9 @@ export async function openCsvStore(options: CsvStoreOptions): Promise<OrderStore
     const scan = await scanOrderLog(disk, path, (order, offset, length) => {
       index.add(order, offset * lengthSpan + length);
     });
-    const { validBytes, syncedBytes, preamble, reportRows, tornBytes } = scan;
+    const { preamble, reportRows, tornBytes, ...sizes } = scan;
     const identity = await openCatalogIdentity(disk, folder);
-    const file = await openAppendFile({ disk, path, onBroken, validBytes, syncedBytes });
+    const file = await openAppendFile({ disk, path, onBroken, ...sizes });
     if (tornBytes > 0) {
       log('warn', `order_log.csv: the last ${tornBytes} bytes were never finished and are cut off`);
     }

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { crc32 } from 'node:zlib';
 import {
   BadFile,
   type Disk,
@@ -19,6 +20,8 @@ export interface Scan {
   readonly validBytes: number;
   /** Up to where a valid row vouches that all was synced. */
   readonly syncedBytes: number;
+  /** Of the valid bytes behind these, as they were read; undefined if there is no telling. */
+  readonly unsyncedCrc32: number | undefined;
   /** What must be appended before the first row: our header, perhaps after a newline. */
   readonly preamble: string;
   /** Rows in the report's own shape, from before the sales were numbered. */
@@ -45,7 +48,7 @@ export async function scanOrderLog(
   onOrder: (order: LoggedOrder, offset: number, length: number) => void,
 ): Promise<Scan> {
   if (!(await disk.exists(path))) {
-    return { validBytes: 0, syncedBytes: 0, preamble: `${header}\n`, reportRows: 0, tornBytes: 0 };
+    return createScanner(onOrder).end();
   }
   const file = await disk.open(path, 'read');
   try {
@@ -94,6 +97,8 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
   let fileBytes = 0;
   let unterminated = false;
   let vouched = 0;
+  let batchStart = 0;
+  let batchCrc32 = 0;
   let damage: Line | undefined;
   let changed: Line | undefined;
 
@@ -131,7 +136,18 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
       damage ??= line;
       if (isFinishedText(line)) changed ??= line;
     }
-    return valid && damage === undefined;
+    if (!valid || damage !== undefined) return false;
+    addToBatch(line, synced);
+    return true;
+  }
+
+  /** A batch begins with the row that vouches for all that stands before it. */
+  function addToBatch(line: Line, synced: number): void {
+    if (synced === line.offset) {
+      batchStart = line.offset;
+      batchCrc32 = 0;
+    }
+    batchCrc32 = crc32('\n', crc32(line.bytes, batchCrc32));
   }
 
   function takeRows(lines: readonly Line[]): void {
@@ -177,6 +193,7 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
       return {
         validBytes,
         syncedBytes: vouched,
+        unsyncedCrc32: vouched > 0 && vouched === batchStart ? batchCrc32 : undefined,
         preamble: ours ? '' : `${missingNewline}${header}\n`,
         reportRows,
         tornBytes: fileBytes - validBytes,
