@@ -47,9 +47,10 @@ export function gatewayHandlers(upstreams: Upstreams, buying: Buying): Handlers<
       if (replayed) reply.header('Idempotency-Replayed', 'true');
       return ready(answer);
     },
-    async order(request) {
+    async order(request, reply) {
       const { params } = request;
-      return (await orders.next().order({ params }, onward(request))).body;
+      const { body } = await orders.next().order({ params }, onward(request));
+      return representation(request, reply, ready(body));
     },
   };
 }

@@ -7,7 +7,6 @@ export const homePage = `<!doctype html>
 <title>Bazar</title>
 <style>
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }
-code { background: #8882; padding: .1em .3em }
 </style>
 </head>
 <body>
@@ -17,7 +16,7 @@ code { background: #8882; padding: .1em .3em }
 <li><a href="/topics">The topics</a></li>
 <li><a href="/search/distributed">The books on distributed systems</a></li>
 <li><a href="/info/2">One book and its stock</a></li>
-<li>Buy it: <code>curl -X POST http://127.0.0.1:5000/purchase/2</code></li>
+<li><form method="post" action="/purchase/2"><button>Buy a copy of it</button></form></li>
 <li><a href="/docs">All routes</a></li>
 </ul>
 </body>

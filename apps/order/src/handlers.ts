@@ -7,7 +7,7 @@ import {
   type order as orderContract,
 } from '@bazar/contracts';
 import { type orderInternal, purchaseAnswer } from '@bazar/contracts/internal';
-import { callerOf, type Handlers, nextLink, ready } from '@bazar/service';
+import { callerOf, type Handlers, nextLink, ready, representation } from '@bazar/service';
 import { v7 as newOrderId } from 'uuid';
 import { type AuditEffects, auditShop } from './audit.js';
 import type { Purchases } from './purchase.js';
@@ -36,11 +36,11 @@ export function publicHandlers(
       if (replayed) reply.header('Idempotency-Replayed', 'true');
       return ready(answer);
     },
-    async order(request) {
+    async order(request, reply) {
       const id = canonicalId(request.params.order_id);
       const found = await store.find(id);
       if (found === undefined) throw new Failure('order_not_found', `there is no order ${id}`);
-      return toOrder(found);
+      return representation(request, reply, ready(toOrder(found)));
     },
   };
 }

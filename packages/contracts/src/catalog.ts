@@ -1,16 +1,12 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { Book, BookChange, BookTitle, NewBook, TopicCount } from './book.js';
-import { type Contract, jsonWithHeaders } from './contract.js';
+import { Condition, readHeaders } from './condition.js';
+import { type Contract, jsonWithHeaders, notModified } from './contract.js';
 import { bodyFailures, fails } from './failures.js';
 import { AfterParam, IdempotencyKey, ItemIdParam, LimitParam, maxTopicLength } from './fields.js';
 import { Replayed } from './order.js';
 
 export const ItemParams = Type.Object({ item_id: ItemIdParam }, { additionalProperties: false });
-
-/** The headers of a read that a client may revalidate with `If-None-Match`. */
-export const readHeaders = {
-  ETag: Type.String({ description: 'Names this state of the answer; for If-None-Match.' }),
-} as const;
 
 const Link = Type.String({
   description: 'RFC 8288: `<…>; rel="next"` names the next page; absent on the last one.',
@@ -34,7 +30,9 @@ export const catalog = {
         { after: Type.Optional(AfterParam), limit: Type.Optional(LimitParam) },
         { additionalProperties: false },
       ),
+      headers: Condition,
       response: {
+        304: notModified,
         200: jsonWithHeaders('The books of the topic', Type.Array(BookTitle), pageHeaders),
         ...fails('url_too_long'),
       },
@@ -47,7 +45,9 @@ export const catalog = {
       summary: 'One book, its price and its stock',
       tags: ['catalog'],
       params: ItemParams,
+      headers: Condition,
       response: {
+        304: notModified,
         200: jsonWithHeaders('The book', Book, readHeaders),
         ...fails('book_not_found'),
       },
@@ -66,7 +66,9 @@ export const catalog = {
         },
         { additionalProperties: false },
       ),
+      headers: Condition,
       response: {
+        304: notModified,
         200: jsonWithHeaders('The topics', Type.Array(TopicCount), pageHeaders),
         ...fails(),
       },

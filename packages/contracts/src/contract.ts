@@ -91,6 +91,9 @@ export function successStatus(route: Route): number {
   return status;
 }
 
+/** What a read answers to a caller who names the state that it has already. */
+export const notModified = { description: 'Nothing has changed since the state named.' } as const;
+
 /** A success that carries JSON. */
 export function json<S extends TSchema>(description: string, schema: S) {
   return { description, content: { 'application/json': { schema } } } as const;

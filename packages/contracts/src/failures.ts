@@ -142,7 +142,7 @@ export function fails<Code extends FailureCode = never>(...codes: readonly Code[
     const known = entries[status]?.description;
     entries[status] = {
       description: known === undefined ? `${title} (${code})` : `${known}; ${title} (${code})`,
-      ...(status === 503 && { headers: { 'Retry-After': RetryAfter } }),
+      ...((status === 503 || status === 429) && { headers: { 'Retry-After': RetryAfter } }),
       content: { [problemMediaType]: { schema: Problem } },
     };
   }

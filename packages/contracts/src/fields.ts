@@ -25,8 +25,11 @@ export const maxLimit = 1000;
 
 const digits = '^[0-9]{1,15}$';
 
-export const ItemIdParam = Decimal(digits, 'The id of a book: plain decimal digits.');
-export const AfterParam = Decimal(digits, 'Only what comes after this number.');
+export const ItemIdParam = Decimal(digits, 'The id of a book: 1 to 15 plain decimal digits.');
+export const AfterParam = Decimal(
+  digits,
+  'Only what comes after this number: 1 to 15 plain decimal digits.',
+);
 export const LimitParam = Decimal(
   '^([1-9][0-9]{0,2}|1000)$',
   `How many at most: 1 to ${maxLimit}, default ${defaultLimit}.`,
@@ -54,12 +57,17 @@ export const Price = Type.Number({
  */
 export const textPattern =
   '^(?![=+\\-@\\s])[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029\\ud800-\\udfff]*(?<!\\s)$';
-const Text = (description: string, maxLength: number) =>
-  Type.String({ minLength: 1, maxLength, pattern: textPattern, description });
+const Text = (maxLength: number) =>
+  Type.String({
+    minLength: 1,
+    maxLength,
+    pattern: textPattern,
+    description: 'No control characters, no space at either end, not starting with = + - or @.',
+  });
 export const maxTitleLength = 500;
 export const maxTopicLength = 100;
-export const Title = Text('No control characters, not starting with = + - or @.', maxTitleLength);
-export const Topic = Text('No control characters, not starting with = + - or @.', maxTopicLength);
+export const Title = Text(maxTitleLength);
+export const Topic = Text(maxTopicLength);
 
 const uuid = '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}';
 /** An id on an internal wire: a UUID (RFC 9562) in lower case. */

@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox';
-import { type Contract, json, jsonWithHeaders } from './contract.js';
+import { Condition, readHeaders } from './condition.js';
+import { type Contract, json, jsonWithHeaders, notModified } from './contract.js';
 import { bodyFailures, fails } from './failures.js';
 import {
   AfterParam,
@@ -75,7 +76,12 @@ export const order = {
       summary: 'One order',
       tags: ['orders'],
       params: Type.Object({ order_id: OrderIdParam }, { additionalProperties: false }),
-      response: { 200: json('The order', Order), ...fails('order_not_found') },
+      headers: Condition,
+      response: {
+        200: jsonWithHeaders('The order', Order, readHeaders),
+        304: notModified,
+        ...fails('order_not_found'),
+      },
     },
   },
 } as const satisfies Contract;

@@ -9,6 +9,7 @@ import {
   successStatus,
 } from '@bazar/contracts';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import { TypeGuard } from '@sinclair/typebox';
 import type {
   FastifyInstance,
   FastifyReply,
@@ -20,6 +21,7 @@ import type {
   RouteGenericInterface,
   RouteOptions,
 } from 'fastify';
+import { optionalBody } from './docs.js';
 import type { Ready, Sent } from './ready.js';
 
 /** Fastify's own request, with the types that the TypeBox provider reads from the contract. */
@@ -148,13 +150,25 @@ function narrow(request: FastifyRequest): HandlerRequest<Route> {
 }
 
 /** A route of a contract as Fastify takes it. */
-function nativeRoute(route: Route, handler: Handler<Route>, options: MountOptions): RouteOptions {
+function nativeRoute(
+  name: string,
+  route: Route,
+  handler: Handler<Route>,
+  options: MountOptions,
+): RouteOptions {
   const { token, bodyLimitBytes, hidden = false } = options;
   const { method, url, schema } = route;
   return {
     method,
     url,
-    schema: { ...schema, hide: hidden, ...(token !== undefined && { security: [{ bearer: [] }] }) },
+    schema: {
+      ...schema,
+      operationId: name,
+      hide: hidden,
+      security: token === undefined ? [] : [{ bearer: [] }],
+      ...(schema.body !== undefined &&
+        TypeGuard.IsOptional(schema.body) && { [optionalBody]: true }),
+    },
     ...(token !== undefined && { onRequest: requireToken(token) }),
     ...(schema.body !== undefined && { preValidation: missingBody }),
     ...(bodyLimitBytes !== undefined && { bodyLimit: bodyLimitBytes }),
@@ -179,7 +193,7 @@ export function mount<C extends Contract>(
   const routes = Object.entries<Route>(contract).map(([name, route]) => {
     const handler = byName[name];
     if (handler === undefined) throw new TypeError(`Nothing handles the route "${name}"`);
-    return nativeRoute(route, handler, options);
+    return nativeRoute(name, route, handler, options);
   });
   // A plugin of its own loads after the docs, whose hook would otherwise miss the routes.
   app.register((scope, _options, done) => {

@@ -108,7 +108,7 @@ function isClean({ code, signal }: Exit): boolean {
   return code === 0 || signal === 'SIGTERM';
 }
 
-/** The ports of DESIGN's table, or what `GATEWAY_PORT`, `CATALOG_PORT` and `ORDER_PORT` say. */
+/** The usual ports, or what `GATEWAY_PORT` (or `PORT`), `CATALOG_PORT` and `ORDER_PORT` say. */
 function portsOf(env: NodeJS.ProcessEnv): Record<ServiceName, number> {
   const portOf = (variable: string, usual: number): number => {
     const text = env[variable] || String(usual);
@@ -116,7 +116,7 @@ function portsOf(env: NodeJS.ProcessEnv): Record<ServiceName, number> {
     throw new StartError(`${variable} is "${text}", but a port is a number from 0 to 65535.`);
   };
   return {
-    gateway: portOf('GATEWAY_PORT', 5000),
+    gateway: portOf(env['GATEWAY_PORT'] ? 'GATEWAY_PORT' : 'PORT', 5000),
     catalog: portOf('CATALOG_PORT', 5001),
     order: portOf('ORDER_PORT', 5002),
   };

@@ -33,7 +33,7 @@ export interface Opened {
   readonly dirty: boolean;
 }
 
-/** The stocks that a start begins with: from the books as found, or from image, journal and edit. */
+/** The stocks that a start begins with: the books as found, or image, journal and edit. */
 export async function openStocks(options: OpeningOptions): Promise<Opened> {
   const { checkpoint } = options.replay;
   if (checkpoint === undefined) return firstStart(options);
@@ -130,9 +130,12 @@ async function adoptEdit(
     ...changes.map((stock) => writeRecord({ kind: 'edit', at, stock })),
     writeRecord({ kind: 'adopted', at, rows: changes.length, shown: adopted }),
   ]);
-  log('warn', `catalog_data.csv was edited while the shop was stopped: ${changes.length} changes`);
+  log(
+    'warn',
+    `catalog_data.csv was edited while the shop was stopped; books changed: ${changes.length}`,
+  );
   for (const sentence of sentences.slice(0, 100)) log('warn', `adopted: ${sentence}`);
-  if (sentences.length > 100) log('warn', `adopted: ${sentences.length - 100} further changes`);
+  if (sentences.length > 100) log('warn', `adopted: and ${sentences.length - 100} more`);
   for (const stock of changes) current.set(stock.id, stock);
   return { stocks: [...current.values()], shown: adopted, dirty: true };
 }
