@@ -14,6 +14,10 @@ import type { CatalogStore, Feed, Operation, Outcome, Totals } from './store.js'
 export interface CatalogEffects {
   readonly store: CatalogStore;
   readonly after: After;
+  /** Told of every sale that our side failed, once, with what is known of the reason. */
+  readonly onFailure?: (failure: Failure, operation: SaleOperation) => void;
+  /** Runs a batch soon, but not now. */
+  readonly defer?: (run: () => void) => unknown;
 }
 
 /** One commit carries at most this many operations; more waiting than `maxQueue` is overload. */
@@ -39,13 +43,17 @@ export interface Catalog {
   close(): Promise<void>;
 }
 
-export function createCatalog({ store, after }: CatalogEffects): Catalog {
+export function createCatalog(effects: CatalogEffects): Catalog {
+  const { store, after, onFailure, defer = setImmediate } = effects;
   const sales = createSignal(after);
-  const commits = createBatcher(async (operations: readonly Operation[]) => {
-    const outcomes = await store.apply(operations);
-    if (outcomes.some(({ result }) => result === 'sold')) sales.notify();
-    return outcomes;
-  }, policy);
+  const commits = createBatcher(
+    async (operations: readonly Operation[]) => {
+      const outcomes = await store.apply(operations);
+      if (outcomes.some(({ result }) => result === 'sold')) sales.notify();
+      return outcomes;
+    },
+    { ...policy, defer },
+  );
 
   async function write<Result extends Outcome['result']>(operation: Operation, result: Result) {
     const outcome = await commit(commits, operation);
@@ -62,7 +70,8 @@ export function createCatalog({ store, after }: CatalogEffects): Catalog {
     },
     search: store.search,
     topics: store.topics,
-    sell: (operations) => Promise.all(operations.map((operation) => sellOne(commits, operation))),
+    sell: (operations) =>
+      Promise.all(operations.map((operation) => sellOne(commits, operation, onFailure))),
     change: (id, itemId, change) => write({ id, kind: 'change', itemId, change }, 'changed'),
     add: (id, book) => write({ id, kind: 'addition', book }, 'added'),
     async operations(afterSale, limit, waitMs) {
@@ -91,6 +100,7 @@ function isResult<Result extends Outcome['result']>(
 async function sellOne(
   commits: Batcher<Operation, Outcome>,
   operation: SaleOperation,
+  onFailure: CatalogEffects['onFailure'],
 ): Promise<SaleOutcome> {
   const { operation_id, item_id: itemId } = operation;
   try {
@@ -104,6 +114,7 @@ async function sellOne(
     throw new TypeError(`sale: ${outcome.result}`);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
+    if (error.status >= 500) onFailure?.(error, operation);
     const problem = { code: error.code, detail: error.message };
     return { operation_id, result: 'failed', problem };
   }

@@ -1,7 +1,7 @@
 import { Failure, maxId, maxQuantity } from '@bazar/contracts';
 import type { Operation, Stock } from './store.js';
 
-/** What an operation makes of the catalog: the stock after it, if it changes any, and the result. */
+/** What an operation makes of the catalog: the result, and the stock after it if it changes any. */
 export type Decision =
   | { readonly result: 'sold' | 'changed' | 'added'; readonly next: Stock }
   | { readonly result: 'sold_out' }

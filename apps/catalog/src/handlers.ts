@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
+  type Body,
   canonicalId,
   type catalogAdmin,
   type catalog as catalogContract,
@@ -8,6 +9,7 @@ import {
 import type { catalogInternal } from '@bazar/contracts/internal';
 import { type Handlers, nextLink, ready, representation } from '@bazar/service';
 import type { Catalog } from './catalog.js';
+import type { Feed, Totals } from './store.js';
 
 /** A person's file may have a book 0, which comes after no other. */
 const beforeAll = -1;
@@ -76,30 +78,43 @@ export function internalHandlers(catalog: Catalog): Handlers<typeof catalogInter
     updates: async (request) => ready({ outcomes: await catalog.sell(request.body.updates) }),
     async operations(request) {
       const { after = 0, limit = defaultLimit, wait_ms: waitMs = 0 } = request.query;
-      const feed = await catalog.operations(after, limit, waitMs);
-      return {
-        catalog_id: feed.catalogId,
-        first_sale: feed.firstSale,
-        last_sale: feed.lastSale,
-        operations: feed.operations.map(({ sale, operationId, itemId }) => ({
-          sale,
-          operation_id: operationId,
-          item_id: itemId,
-        })),
-      };
+      return feedBody(await catalog.operations(after, limit, waitMs));
     },
     async totals(request) {
       const { after = beforeAll, limit = defaultLimit } = request.query;
-      const { sale, books } = await catalog.totals(after, limit);
-      return {
-        sale,
-        books: books.map(({ id, stocked, quantity, sold }) => ({
-          item_id: id,
-          stocked,
-          remaining: quantity,
-          sold,
-        })),
-      };
+      return totalsBody(await catalog.totals(after, limit));
     },
+  };
+}
+
+/** The feed as it travels. */
+export function feedBody({
+  catalogId,
+  firstSale,
+  lastSale,
+  operations,
+}: Feed): Body<(typeof catalogInternal)['operations']> {
+  return {
+    catalog_id: catalogId,
+    first_sale: firstSale,
+    last_sale: lastSale,
+    operations: operations.map(({ sale, operationId, itemId }) => ({
+      sale,
+      operation_id: operationId,
+      item_id: itemId,
+    })),
+  };
+}
+
+/** The running totals as they travel. */
+export function totalsBody({ sale, books }: Totals): Body<(typeof catalogInternal)['totals']> {
+  return {
+    sale,
+    books: books.map(({ id, stocked, quantity, sold }) => ({
+      item_id: id,
+      stocked,
+      remaining: quantity,
+      sold,
+    })),
   };
 }

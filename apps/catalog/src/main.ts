@@ -31,7 +31,14 @@ await runMain(async () => {
     if (!(error instanceof StorageError)) throw error;
     throw new StartError(`The catalog service cannot start: ${error.message}`, { cause: error });
   });
-  const catalog = createCatalog({ store, after });
+  const catalog = createCatalog({
+    store,
+    after,
+    onFailure(failure, { request_id: reqId, operation_id }) {
+      const { code, cause: err } = failure;
+      logger.warn({ reqId, operation_id, code, err }, failure.message);
+    },
+  });
   const app = buildCatalog(catalog, { config, logger });
   await serve({ app, host: config.HOST, port: config.PORT, name: 'catalog', close: catalog.close });
 });

@@ -29,7 +29,8 @@ export type Outcome =
       readonly timestamp: string;
     }
   | { readonly result: 'sold_out'; readonly replayed: boolean }
-  | { readonly result: 'changed' | 'added'; readonly replayed: boolean; readonly book: Book }
+  | { readonly result: 'changed'; readonly replayed: boolean; readonly book: Book }
+  | { readonly result: 'added'; readonly replayed: boolean; readonly book: Book }
   | { readonly result: 'failed'; readonly failure: Failure };
 
 /** The sales after a number, by name only; `firstSale` is the lowest that can still be named. */

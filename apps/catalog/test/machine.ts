@@ -10,8 +10,11 @@ export interface Call {
   readonly file: string;
 }
 
-/** What becomes of a call: it fails with this code, or is said to have been done and was not. */
-export type Fault = { readonly code: string } | 'skipped';
+/**
+ * What becomes of a call: it fails with this code, a write perhaps only after its first half; or it
+ * is said to have been done, and was not.
+ */
+export type Fault = { readonly code: string; readonly torn?: boolean } | 'skipped';
 
 /**
  * A machine with one folder, on which one process after the other runs a catalog store. Its clock
@@ -45,6 +48,7 @@ interface Gate {
     path: string,
     skipped: Result,
     run: () => Promise<Result>,
+    tear?: () => Promise<unknown>,
   ): Promise<Result>;
   hold(close: () => Promise<void>): void;
   letGo(close: () => Promise<void>): Promise<void>;
@@ -56,8 +60,11 @@ function gatedFile(file: DiskFile, path: string, { read, change, letGo }: Gate):
   return {
     read: (buffer, position) => read(() => file.read(buffer, position)),
     size: () => read(() => file.size()),
-    write: (bytes, position) =>
-      change('write', path, bytes.length, () => file.write(bytes, position)),
+    write(bytes, position) {
+      const write = () => file.write(bytes, position);
+      const tear = () => file.write(bytes.subarray(0, bytes.length >>> 1), position);
+      return change('write', path, bytes.length, write, tear);
+    },
     datasync: () => change('datasync', path, undefined, noSync),
     sync: () => change('sync', path, undefined, noSync),
     truncate: (length) => change('truncate', path, undefined, () => file.truncate(length)),
@@ -141,13 +148,14 @@ export function createMachine(folder: string): Machine {
           if (!owner.alive) throw failure('EIO', 'the process is dead');
           return run();
         }),
-      change: (name, path, skipped, run) =>
+      change: (name, path, skipped, run, tear) =>
         gate.read(async () => {
           const call = { name, file: basename(path) };
           machine.calls.push(call);
           const fault = machine.fault(call);
           if (fault === undefined) return run();
           if (fault === 'skipped') return skipped;
+          if (fault.torn) await tear?.();
           throw failure(fault.code, name);
         }),
       hold: (close) => void held.add(close),

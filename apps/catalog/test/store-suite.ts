@@ -306,7 +306,7 @@ export function storeSuite(t: Test, newPlace: (t: Test) => Place): void {
       {
         id: idOf(4),
         kind: 'addition',
-        book: { title: '“Quoted”, "cells"', topic: '@ home'.slice(2), quantity: 2, price: 12.3 },
+        book: { title: '“Quoted”, "cells"', topic: 'home', quantity: 2, price: 12.3 },
       },
       sale(5, 5),
     ];

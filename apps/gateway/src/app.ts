@@ -1,5 +1,11 @@
 import { Failure, gateway } from '@bazar/contracts';
-import { createService, type FastifyInstance, mount, type ServiceOptions } from '@bazar/service';
+import {
+  createService,
+  type FastifyInstance,
+  isLoopback,
+  mount,
+  type ServiceOptions,
+} from '@bazar/service';
 import cors from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
 import type { Config } from './config.js';
@@ -17,7 +23,7 @@ const exposedHeaders = [
   'x-request-id',
 ];
 
-const loopbackOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
+const loopbackOrigin = /^https?:\/\/(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/;
 
 /** The gateway over HTTP. It listens to nobody yet: `main.ts` does that. */
 export function buildGateway(
@@ -27,12 +33,13 @@ export function buildGateway(
 ): FastifyInstance {
   const app = createService({ ...options, name: 'gateway' });
   const { CORS_ORIGINS, HOST, RATE_LIMIT } = options.config;
-  const isLoopback = HOST === '127.0.0.1' || HOST === 'localhost' || HOST === '::1';
   app.register(cors, {
-    origin: CORS_ORIGINS?.split(/ *, */) ?? (isLoopback ? loopbackOrigin : false),
+    origin: CORS_ORIGINS?.split(/ *, */) ?? (isLoopback(HOST) ? loopbackOrigin : false),
     methods: ['GET', 'POST'],
     exposedHeaders,
     maxAge: 600,
+    // A bare OPTIONS would get an answer of the plugin's own, which is no problem document.
+    strictPreflight: false,
   });
   if (RATE_LIMIT !== undefined) {
     app.register(rateLimit, {

@@ -1,3 +1,3 @@
 export { buildGateway } from './app.js';
 export { type Buying, createBuying, type Purchase } from './purchase.js';
-export { connectUpstreams, type Upstreams } from './upstreams.js';
+export { connectUpstreams, purchaseThrough, type Upstreams } from './upstreams.js';

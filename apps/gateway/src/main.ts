@@ -1,13 +1,9 @@
 import { createLogger, runMain, serve } from '@bazar/service';
+import { after } from './after.js';
 import { buildGateway } from './app.js';
 import { readGatewayConfig } from './config.js';
 import { createBuying } from './purchase.js';
 import { connectUpstreams, purchaseThrough } from './upstreams.js';
-
-function after(ms: number, run: () => void): () => void {
-  const timer = setTimeout(run, ms);
-  return () => clearTimeout(timer);
-}
 
 await runMain(async () => {
   const config = readGatewayConfig(process.env);

@@ -17,9 +17,24 @@ export interface Upstreams {
 }
 
 const policy = {
-  reads: { connections: 64, keepAliveTimeoutMs: 30_000, maxResponseBytes: 4 * 1024 * 1024 },
-  batches: { connections: 2, keepAliveTimeoutMs: 30_000, maxResponseBytes: 4 * 1024 * 1024 },
-  health: { connections: 1, keepAliveTimeoutMs: 30_000, maxResponseBytes: 64 * 1024 },
+  reads: {
+    connections: 64,
+    maxPending: 2000,
+    keepAliveTimeoutMs: 30_000,
+    maxResponseBytes: 4 * 1024 * 1024,
+  },
+  batches: {
+    connections: 2,
+    maxPending: 16,
+    keepAliveTimeoutMs: 30_000,
+    maxResponseBytes: 4 * 1024 * 1024,
+  },
+  health: {
+    connections: 1,
+    maxPending: 64,
+    keepAliveTimeoutMs: 30_000,
+    maxResponseBytes: 64 * 1024,
+  },
   healthTimeoutMs: 1000,
 };
 
@@ -53,7 +68,7 @@ export function connectUpstreams(config: Config): Upstreams {
 }
 
 /** The batches of `createBuying`, each sent to the order service whose turn it is. */
-export function purchaseThrough(purchases: Replicas<typeof orderInternal>): Purchase {
+export function purchaseThrough(purchases: Pick<Replicas<typeof orderInternal>, 'next'>): Purchase {
   return async (operations) => {
     const timeoutMs = batchTimeoutMs(operations);
     const input = { body: { purchases: [...operations] } };

@@ -9,6 +9,9 @@ function operation(number: number, changes: Partial<PurchaseOperation> = {}): Pu
   return { order_id: idOf(number), item_id: 2, request_id: `r-${number}`, ...changes };
 }
 
+/** An operation as it leaves: with the time that is left of its caller's patience. */
+const sent = (number: number) => operation(number, { timeout_ms: 10_000 });
+
 function soldTo({ order_id, item_id }: PurchaseOperation): PurchaseOutcome {
   const book = { title: `Book ${item_id}`, price: 5, timestamp: '2024-05-01T12:00:00.000Z' };
   return { order_id, result: 'sold', replayed: false, item_id, ...book };
@@ -35,6 +38,7 @@ function openBuying(purchase?: Purchase) {
         batches.push(operations);
         return new Promise((resolve, reject) => waiting.push({ resolve, reject }));
       }),
+    now: () => 0,
     after(ms, run) {
       timers.set(run, ms);
       return () => timers.delete(run);
@@ -61,7 +65,7 @@ t.test('when purchases arrive together, then they travel together, in order', as
   const buying = openBuying();
   const first = [1, 2, 3].map((number) => buying.buy(operation(number)));
   await tick();
-  t.same(buying.batches, [[operation(1), operation(2), operation(3)]]);
+  t.same(buying.batches, [[sent(1), sent(2), sent(3)]]);
   const second = [4, 5].map((number) => buying.buy(operation(number)));
   await tick();
   t.equal(buying.batches.length, 1, 'one batch is on its way at a time');
@@ -70,13 +74,13 @@ t.test('when purchases arrive together, then they travel together, in order', as
     await Promise.all(first),
     [1, 2, 3].map((number) => answerTo(operation(number))),
   );
-  t.same(buying.batches[1], [operation(4), operation(5)], 'what arrived meanwhile is the next');
+  t.same(buying.batches[1], [sent(4), sent(5)], 'what arrived meanwhile is the next');
   await buying.answer(buying.batches[1]?.map(soldTo).reverse());
   t.match(
     await Promise.all(second),
     [4, 5].map((number) => answerTo(operation(number))),
   );
-  t.equal(buying.timers.size, 0, 'a purchase without a deadline costs no timer');
+  t.equal(buying.timers.size, 0, 'no timer outlives its purchase');
 });
 
 t.test('when more than a batch waits, then each call carries at most 1024', async (t) => {

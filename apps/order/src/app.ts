@@ -1,6 +1,7 @@
 import { orderAdmin, order as publicContract } from '@bazar/contracts';
 import { orderInternal } from '@bazar/contracts/internal';
 import { createService, type FastifyInstance, mount, type ServiceOptions } from '@bazar/service';
+import { type After, after } from './after.js';
 import type { AuditEffects } from './audit.js';
 import type { Config } from './config.js';
 import { adminHandlers, internalHandlers, publicHandlers } from './handlers.js';
@@ -13,11 +14,11 @@ const batchBytes = 1024 * 1024;
 export function buildOrder(
   purchases: Purchases,
   audit: AuditEffects,
-  options: Omit<ServiceOptions, 'name'> & { readonly config: Config },
+  options: Omit<ServiceOptions, 'name'> & { readonly config: Config; readonly after?: After },
 ): FastifyInstance {
   const app = createService({ ...options, name: 'order' });
   const { ADMIN_TOKEN, SERVICE_TOKEN } = options.config;
-  mount(app, publicContract, publicHandlers(audit.store, purchases));
+  mount(app, publicContract, publicHandlers(audit.store, purchases, options.after ?? after));
   mount(app, orderAdmin, adminHandlers(audit), { token: ADMIN_TOKEN });
   mount(app, orderInternal, internalHandlers(purchases), {
     token: SERVICE_TOKEN,

@@ -32,7 +32,8 @@ export async function auditShop(effects: AuditEffects): Promise<Audit> {
   const report = createReport(tally);
   const compared = new Set<number>();
   let sale = 0;
-  for (let after = 0; ; ) {
+  // A person's file may have a book 0, which comes after no other.
+  for (let after = -1; ; ) {
     const page = await effects.readTotals(after, pageSize);
     sale = page.sale;
     await tally.reach(sale);

@@ -6,9 +6,10 @@ import {
   type orderAdmin,
   type order as orderContract,
 } from '@bazar/contracts';
-import { type orderInternal, purchaseAnswer } from '@bazar/contracts/internal';
+import { inTime, type orderInternal, purchaseAnswer } from '@bazar/contracts/internal';
 import { callerOf, type Handlers, nextLink, ready, representation } from '@bazar/service';
 import { v7 as newOrderId } from 'uuid';
+import type { After } from './after.js';
 import { type AuditEffects, auditShop } from './audit.js';
 import type { Purchases } from './purchase.js';
 import type { LoggedOrder, OrderStore } from './store.js';
@@ -20,18 +21,20 @@ function toOrder({ orderId, itemId, title, price, timestamp }: LoggedOrder): Ord
 export function publicHandlers(
   store: OrderStore,
   purchases: Purchases,
+  after: After,
 ): Handlers<typeof orderContract> {
   return {
     async purchase(request, reply) {
       const key = request.headers['idempotency-key'];
       const { requestId, timeoutMs, traceparent } = callerOf(request);
-      const outcome = await purchases.purchase({
+      const operation = {
         order_id: key === undefined ? newOrderId() : canonicalId(key),
         item_id: request.params.item_id,
         request_id: requestId,
         ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
         ...(traceparent !== undefined && { traceparent }),
-      });
+      };
+      const outcome = await inTime(purchases.purchase(operation), operation, after);
       const { answer, replayed } = purchaseAnswer(outcome);
       if (replayed) reply.header('Idempotency-Replayed', 'true');
       return ready(answer);

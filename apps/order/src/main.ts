@@ -1,16 +1,12 @@
 import { createLogger, runMain, StartError, serve } from '@bazar/service';
 import { nodeDisk, StorageError } from '@bazar/storage';
+import { after } from './after.js';
 import { buildOrder } from './app.js';
 import { connectCatalogs } from './catalogs.js';
 import { readOrderConfig } from './config.js';
 import { createPurchases } from './purchase.js';
 import { createRecovery } from './recovery.js';
 import { openCsvStore } from './store/csv.js';
-
-function after(ms: number, run: () => void): () => void {
-  const timer = setTimeout(run, ms);
-  return () => clearTimeout(timer);
-}
 
 await runMain(async () => {
   const config = readOrderConfig(process.env);
@@ -35,6 +31,9 @@ await runMain(async () => {
     store,
     sell: catalogs.sell,
     assertOpen: () => recovery.assertOpen(),
+    onFailure(failure, { request_id: reqId, order_id }) {
+      logger.warn({ reqId, order_id, code: failure.code, err: failure.cause }, failure.message);
+    },
   });
   const recovery = createRecovery({
     store,

@@ -1,7 +1,10 @@
-import { createBatcher, QueueFull } from '@bazar/batching';
+import { createBatcher } from '@bazar/batching';
+import { createHop } from '@bazar/client/hop';
 import { Failure } from '@bazar/contracts';
 import {
-  matchOutcomes,
+  failedOutcome,
+  keyReused,
+  oncePerId,
   type PurchaseOperation,
   type PurchaseOutcome,
   type SaleOperation,
@@ -17,6 +20,12 @@ export interface PurchaseEffects {
   readonly sell: Sell;
   /** @throws Failure while purchases must not be made, e.g. before the log is known to be whole */
   readonly assertOpen: () => void;
+  /** Told of every purchase that our side failed, once, with what is known of the reason. */
+  readonly onFailure?: (failure: Failure, operation: PurchaseOperation) => void;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now?: () => number;
+  /** Runs a batch soon, but not now. */
+  readonly defer?: (run: () => void) => unknown;
 }
 
 /** Bounds of the two batches that a purchase joins: the catalog's call, and the log's write. */
@@ -38,72 +47,63 @@ export interface Purchases {
   close(): Promise<void>;
 }
 
-export function createPurchases({ store, sell, assertOpen }: PurchaseEffects): Purchases {
-  const sales = createBatcher<SaleOperation, SaleOutcome>(
-    async (operations: readonly SaleOperation[]) =>
-      matchOutcomes(operations, idOf, await sell(operations), idOf),
-    policy.sales,
+export function createPurchases(effects: PurchaseEffects): Purchases {
+  const { store, sell, assertOpen, onFailure, now, defer = setImmediate } = effects;
+  const sales = createHop<SaleOperation, SaleOutcome>({
+    send: sell,
+    idOf,
+    idOfOutcome: idOf,
+    ...policy.sales,
+    now,
+    defer,
+  });
+  // No bound of its own: what is here was sold, and went through the bounded queue before.
+  const log = createBatcher(
+    async (orders: readonly LoggedOrder[]) => {
+      await store.append(orders);
+      return orders;
+    },
+    { ...policy.log, defer },
   );
-  const log = createBatcher(async (orders: readonly LoggedOrder[]) => {
-    await store.append(orders);
-    return orders;
-  }, policy.log);
 
-  async function decide(operation: PurchaseOperation): Promise<SaleOutcome> {
-    const { order_id: operation_id, ...rest } = operation;
-    const sale = { ...rest, operation_id, kind: 'sale', quantity_delta: -1 } as const;
-    return bounded(sales.add(sale));
-  }
-
-  async function record(operation: PurchaseOperation, outcome: Sold): Promise<LoggedOrder> {
-    const { order_id: orderId, item_id: itemId } = operation;
-    const { title, price, timestamp, sale } = outcome;
-    return bounded(log.add({ orderId, itemId, title, price, timestamp, sale }));
-  }
-
-  async function tell(operation: PurchaseOperation): Promise<PurchaseOutcome> {
+  async function make(operation: PurchaseOperation): Promise<PurchaseOutcome> {
     const { order_id, item_id } = operation;
     const known = await store.find(order_id);
     if (known !== undefined) {
-      if (known.itemId !== item_id) throw reused(order_id);
+      if (known.itemId !== item_id) throw keyReused(order_id);
       return soldOutcome(known, true);
     }
     assertOpen();
     // A sale that could not be logged would spend stock on a buyer who is refused.
     await store.assertRoom();
-    const outcome = await decide(operation);
+    const outcome = await sales.ask(toSale(operation));
     if (outcome.result === 'failed') {
       throw new Failure(outcome.problem.code, outcome.problem.detail, { foreign: true });
     }
     if (outcome.result === 'sold_out') {
       return { order_id, result: 'sold_out', replayed: outcome.replayed };
     }
-    return soldOutcome(await record(operation, outcome), outcome.replayed);
-  }
-
-  async function make(operation: PurchaseOperation): Promise<PurchaseOutcome> {
-    try {
-      return await tell(operation);
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      return failedOutcome(operation, error);
-    }
+    return soldOutcome(await log.add(toRow(operation, outcome)), outcome.replayed);
   }
 
   const { purchase, isInFlight, idle } = oncePerId(make);
 
   return {
-    purchase,
+    async purchase(operation) {
+      try {
+        return await purchase(operation);
+      } catch (error) {
+        // One purchase that cannot be answered must not take the others of its batch with it.
+        const failure = error instanceof Failure ? error : mistake(error);
+        if (failure.status >= 500) onFailure?.(failure, operation);
+        return failedOutcome(operation, failure);
+      }
+    },
     async recover(order_id, item_id) {
       const request_id = `recovery-${order_id}`;
       const outcome = await purchase({ order_id, item_id, request_id });
       if (outcome.result === 'sold') return;
-      const none = {
-        code: 'unavailable',
-        detail: `order ${order_id}, named as a sale, is none`,
-      } as const;
-      const { code, detail } = outcome.result === 'failed' ? outcome.problem : none;
-      throw new Failure(code, detail, { foreign: true });
+      throw new Failure('unavailable', `order ${order_id}, named as a sale, is none`);
     },
     isInFlight,
     async close() {
@@ -115,54 +115,19 @@ export function createPurchases({ store, sell, assertOpen }: PurchaseEffects): P
   };
 }
 
-/**
- * Outcomes are matched by id, so an id is at work once at a time: another book under it would be
- * told, and logged, with what became of the first.
- */
-function oncePerId(make: (operation: PurchaseOperation) => Promise<PurchaseOutcome>) {
-  const inFlight = new Map<string, { itemId: number; outcome: Promise<PurchaseOutcome> }>();
-  return {
-    async purchase(operation: PurchaseOperation): Promise<PurchaseOutcome> {
-      const { order_id, item_id, timeout_ms } = operation;
-      // Work whose caller has given up is not started: nobody would read its answer.
-      if (timeout_ms === 0) {
-        return failedOutcome(operation, new Failure('deadline_exceeded', 'no time was left'));
-      }
-      const earlier = inFlight.get(order_id);
-      if (earlier === undefined) {
-        const outcome = make(operation).finally(() => inFlight.delete(order_id));
-        inFlight.set(order_id, { itemId: item_id, outcome });
-        return outcome;
-      }
-      if (earlier.itemId !== item_id) return failedOutcome(operation, reused(order_id));
-      const outcome = await earlier.outcome;
-      return outcome.result === 'failed' ? outcome : { ...outcome, replayed: true };
-    },
-    isInFlight: (orderId: string) => inFlight.has(orderId),
-    async idle(): Promise<void> {
-      await Promise.allSettled(Array.from(inFlight.values(), ({ outcome }) => outcome));
-    },
-  };
-}
-
 const idOf = ({ operation_id }: SaleOperation | SaleOutcome) => operation_id;
 
-async function bounded<Result>(result: Promise<Result>): Promise<Result> {
-  try {
-    return await result;
-  } catch (error) {
-    if (!(error instanceof QueueFull)) throw error;
-    throw new Failure('overloaded', 'too many purchases are waiting', { cause: error });
-  }
+function toSale({ order_id: operation_id, ...caller }: PurchaseOperation): SaleOperation {
+  return { ...caller, operation_id, kind: 'sale', quantity_delta: -1 };
 }
 
-function reused(orderId: string): Failure {
-  return new Failure('key_reused', `the key ${orderId} was used for another book`);
+function toRow({ order_id: orderId, item_id: itemId }: PurchaseOperation, sold: Sold): LoggedOrder {
+  const { title, price, timestamp, sale } = sold;
+  return { orderId, itemId, title, price, timestamp, sale };
 }
 
-function failedOutcome({ order_id }: PurchaseOperation, failure: Failure): PurchaseOutcome {
-  const problem = { code: failure.code, detail: failure.message };
-  return { order_id, result: 'failed', problem };
+function mistake(cause: unknown): Failure {
+  return new Failure('internal', 'the order service made a mistake', { cause });
 }
 
 function soldOutcome(order: LoggedOrder, replayed: boolean): PurchaseOutcome {

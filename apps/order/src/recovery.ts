@@ -1,4 +1,5 @@
 import { Failure } from '@bazar/contracts';
+import type { After } from './after.js';
 import type { OrderStore } from './store.js';
 
 /** The catalog's feed: the sales after a number, by name only. */
@@ -23,8 +24,7 @@ export interface RecoveryEffects {
   /** Submits a sale again and logs it after the catalog's answer. */
   readonly recover: (orderId: string, itemId: number) => Promise<void>;
   readonly isInFlight: (orderId: string) => boolean;
-  /** Waits `ms` milliseconds, then runs; the returned function takes the order back. */
-  readonly after: (ms: number, run: () => void) => () => void;
+  readonly after: After;
   readonly log: (level: 'info' | 'warn', sentence: string, cause?: unknown) => void;
   /** Called once, when the log and the catalog contradict each other: the service must stop. */
   readonly onContradiction: (contradiction: Contradiction) => void;
@@ -74,7 +74,7 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
     // A catalog that has just come back should be known to be back, not waited for.
     const waitMs = obstacle === undefined && failure === undefined ? policy.waitMs : 0;
     const feed = await readFeed(watermark, policy.pageSales, waitMs, stopping.signal);
-    await compare(store, feed, reach);
+    await compareWithFeed(store, feed, reach);
     if (obstacle !== undefined) log('info', `the order log agrees with catalog ${feed.catalog_id}`);
     obstacle = undefined;
     const { lacking } = await store.sales(watermark, feed.operations.at(-1)?.sale ?? watermark);
@@ -147,8 +147,11 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
   };
 }
 
-/** @throws Contradiction naming what does not fit */
-async function compare(
+/**
+ * Compares the log with a page of the feed, and notes the catalog's id if none was known.
+ * @throws Contradiction naming what does not fit
+ */
+export async function compareWithFeed(
   store: OrderStore,
   feed: Feed,
   { watermark, lastSale }: Awaited<ReturnType<OrderStore['reach']>>,

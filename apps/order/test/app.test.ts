@@ -9,7 +9,7 @@ import { catalogInternal, orderInternal } from '@bazar/contracts/internal';
 import { nodeDisk } from '@bazar/storage';
 import t, { type Test } from 'tap';
 import { buildOrder } from '../src/app.js';
-import { connectCatalogs } from '../src/catalogs.js';
+import { callsThrough, connectCatalogs } from '../src/catalogs.js';
 import { readOrderConfig } from '../src/config.js';
 import { createPurchases } from '../src/purchase.js';
 import { openCsvStore } from '../src/store/csv.js';
@@ -58,8 +58,7 @@ async function open(t: Test, env: NodeJS.ProcessEnv = {}) {
     store,
     readFeed: async (after: number, limit: number) =>
       (await catalogs.operations({ query: { after, limit } })).body,
-    readTotals: async (after: number, limit: number) =>
-      (await catalogs.totals({ query: { after, limit } })).body,
+    readTotals: callsThrough({ next: () => catalogs }).readTotals,
   };
   const app = buildOrder(purchases, audit, { config, ready: () => states });
   t.teardown(async () => {

@@ -1,3 +1,4 @@
+import { Failure } from '@bazar/contracts';
 import { type Dispatcher, Pool } from 'undici';
 import {
   type Exchange,
@@ -9,6 +10,8 @@ import {
 export interface UndiciOptions {
   /** The most connections that are open at a time; further calls wait for a free one. */
   readonly connections: number;
+  /** The most calls that are under way or wait for a connection; more are refused. */
+  readonly maxPending: number;
   /** How long an idle connection is kept. Must be less than the server keeps its own. */
   readonly keepAliveTimeoutMs: number;
   /** The largest answer that is read; a larger one fails its call. */
@@ -65,7 +68,13 @@ function collect({ answer, fail }: Exchange) {
  */
 export function undiciTransport(
   baseUrl: string,
-  { connections, keepAliveTimeoutMs, maxResponseBytes, connectTimeoutMs = 2000 }: UndiciOptions,
+  {
+    connections,
+    maxPending,
+    keepAliveTimeoutMs,
+    maxResponseBytes,
+    connectTimeoutMs = 2000,
+  }: UndiciOptions,
 ): Transport & { close(): Promise<void> } {
   const pool = new Pool(baseUrl, {
     connections,
@@ -79,7 +88,19 @@ export function undiciTransport(
     headersTimeout: 0,
     bodyTimeout: 0,
   });
-  const transport: Transport = (request) =>
+  let pending = 0;
+  const transport: Transport = async (request) => {
+    if (pending >= maxPending) {
+      throw new Failure('overloaded', 'too many calls are waiting');
+    }
+    pending += 1;
+    try {
+      return await send(request);
+    } finally {
+      pending -= 1;
+    }
+  };
+  const send: Transport = (request) =>
     exchangeInTime(request, (exchange) => {
       const { handler, breakOff } = collect(exchange);
       const { method, path, headers, body } = request;

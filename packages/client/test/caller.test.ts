@@ -63,6 +63,7 @@ async function overHttp(t: Test): Promise<Stub> {
   const { port } = server.address() as AddressInfo;
   const transport = undiciTransport(`http://127.0.0.1:${port}`, {
     connections: 2,
+    maxPending: 64,
     keepAliveTimeoutMs: 5000,
     maxResponseBytes: 1_000_000,
   });

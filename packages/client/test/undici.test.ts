@@ -8,6 +8,7 @@ import { type UndiciOptions, undiciTransport } from '../src/undici.js';
 
 const options: UndiciOptions = {
   connections: 1,
+  maxPending: 64,
   keepAliveTimeoutMs: 30_000,
   maxResponseBytes: 10_000,
 };
@@ -271,4 +272,20 @@ t.test('when a header cannot be sent, then the call fails at once', async (t) =>
 t.test('when there is no such address, then there is no transport', async (t) => {
   t.throws(() => undiciTransport('127.0.0.1:5001', options));
   t.throws(() => undiciTransport('http://127.0.0.1:5001', { ...options, connections: -1 }));
+});
+
+t.test('when too many calls are under way, then more are refused at once', async (t) => {
+  const { address } = await rawService(t, () => undefined);
+  const { topics } = callerOf(t, address, { maxPending: 2 });
+  const stop = new AbortController();
+  const call = { ...patient, signal: stop.signal };
+  const held = Promise.allSettled([topics({}, call), topics({}, call)]);
+  await t.rejects(topics({}, call), { code: 'overloaded' });
+  stop.abort();
+  await held;
+  await t.rejects(
+    topics({}, { timeoutMs: 1 }),
+    { code: /deadline_exceeded|unavailable/ },
+    'those that ended make room again',
+  );
 });

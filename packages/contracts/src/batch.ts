@@ -1,9 +1,10 @@
 import { Failure } from './failures.js';
-import type { PurchaseOutcome } from './internal.js';
-import type { PurchaseAnswer } from './order.js';
 
-/** How long a hop waits for a batch in which nobody says how long it will wait. */
-const patienceMs = 10_000;
+/**
+ * How long a caller waits who does not say so, and the longest that any caller is waited for. A
+ * stop takes a little longer than this at most, so a service's grace must be more.
+ */
+export const patienceMs = 10_000;
 
 /**
  * The time that a batch is worth waiting for: that of its most patient item. It is bounded, for one
@@ -32,35 +33,4 @@ export function matchOutcomes<Operation, Outcome>(
     const id = idOf(operation);
     return byId.get(id) ?? new Failure('unavailable', `the batch's answer does not name ${id}`);
   });
-}
-
-/**
- * What the caller of a purchase is told of its outcome.
- * @throws Failure for a purchase that failed; where its outcome is unknown the detail names the key
- * under which the same request may be repeated
- */
-export function purchaseAnswer(outcome: PurchaseOutcome): {
-  answer: PurchaseAnswer;
-  replayed: boolean;
-} {
-  if (outcome.result === 'failed') {
-    const { code, detail } = outcome.problem;
-    throw purchaseFailure(new Failure(code, detail, { foreign: true }), outcome.order_id);
-  }
-  const { replayed } = outcome;
-  if (outcome.result === 'sold_out') return { answer: { message: 'Out of stock' }, replayed };
-  const { order_id, item_id, title, price, timestamp } = outcome;
-  const order = { order_id, item_id, title, price, timestamp };
-  return { answer: { message: `bought book ${title}`, order }, replayed };
-}
-
-/** A failed purchase, with the key that makes its repetition safe where the outcome is unknown. */
-export function purchaseFailure(failure: Failure, orderId: string): Failure {
-  if (failure.status < 500) return failure;
-  return new Failure(
-    failure.code,
-    `${failure.message}. Whether order ${orderId} was made is not known; the same request with ` +
-      `Idempotency-Key: ${orderId} tells, and buys no second copy`,
-    { cause: failure, foreign: failure.foreign },
-  );
 }

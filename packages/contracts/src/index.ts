@@ -52,4 +52,5 @@ export {
   order,
   orderAdmin,
   PurchaseAnswer,
+  remembered,
 } from './order.js';

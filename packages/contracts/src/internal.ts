@@ -187,4 +187,6 @@ export const orderInternal = {
   },
 } as const satisfies Contract;
 
-export { batchTimeoutMs, matchOutcomes, purchaseAnswer, purchaseFailure } from './batch.js';
+export { batchTimeoutMs, matchOutcomes, patienceMs } from './batch.js';
+export { keyReused, type OncePerId, oncePerId } from './once.js';
+export { failedOutcome, inTime, purchaseAnswer, purchaseFailure } from './purchase-outcome.js';

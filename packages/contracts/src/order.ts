@@ -36,6 +36,9 @@ export const PurchaseAnswer = Type.Union([
 ]);
 export type PurchaseAnswer = Static<typeof PurchaseAnswer>;
 
+/** How long outcomes other than sales are remembered: so many of the newest, and none younger. */
+export const remembered = { outcomes: 1_000_000, ageMs: 10 * 60_000 } as const;
+
 export const Replayed = {
   'Idempotency-Replayed': Type.Literal('true', {
     description: 'The answer was decided by an earlier request with the same key.',
@@ -53,7 +56,8 @@ export const order = {
         'Being sold out is an answer, not an error. With an Idempotency-Key the request may be ' +
         'repeated: one key buys at most one copy. A 503 or a 504 does not say whether the copy ' +
         'was bought; the same request again does. A sale is remembered for ever; a sold-out ' +
-        'answer for at least 10 minutes and 1,000,000 further operations.',
+        `answer for at least ${remembered.ageMs / 60_000} minutes and ` +
+        `${remembered.outcomes.toLocaleString('en')} further operations.`,
       tags: ['orders'],
       params: Type.Object({ item_id: ItemIdParam }, { additionalProperties: false }),
       headers: Type.Object({ 'idempotency-key': Type.Optional(IdempotencyKey) }),

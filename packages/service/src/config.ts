@@ -160,7 +160,8 @@ export function readConfig<S extends TObject>(
   }
 }
 
-function isLoopback(host: string): boolean {
+/** True for a host that only this machine can reach. */
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
 

@@ -2,6 +2,7 @@ export type { FastifyInstance } from 'fastify';
 export { type Caller, callerOf } from './caller.js';
 export {
   ConfigError,
+  isLoopback,
   listenFields,
   readConfig,
   requireTokensOffLoopback,

@@ -2,7 +2,8 @@ import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { StartError } from './start-error.js';
 
-const graceMs = 10_000;
+/** More than the patience of any caller (10 s), so that all that was accepted is answered. */
+const graceMs = 15_000;
 
 export interface ServeOptions {
   readonly app: FastifyInstance;
@@ -51,7 +52,7 @@ function reportToLauncher(url: string, stop: () => void): void {
  * Listens, and stops in order: on SIGTERM, SIGINT, an uncaught error or the death of the launcher
  * (its IPC channel closes) no more connections are taken, what has arrived is answered, then
  * `close` runs. Exits with 0 after a clean stop, and at once with 1 at a second signal or after
- * 10 s. Tells a launcher `{ kind: 'listening', url }`. Throws `StartError` when the port is taken.
+ * 15 s. Tells a launcher `{ kind: 'listening', url }`. Throws `StartError` when the port is taken.
  */
 export async function serve(options: ServeOptions): Promise<string> {
   const { app, name, close } = options;

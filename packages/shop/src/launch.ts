@@ -54,7 +54,7 @@ export interface Shop {
 
 /** Makes a shop that is not started yet, so that it can be stopped while it starts. */
 export function createShop(options: ShopOptions): Shop {
-  const { dataDir, onLine, onDeath, startDeadlineMs = 120_000, stopDeadlineMs = 15_000 } = options;
+  const { dataDir, onLine, onDeath, startDeadlineMs = 120_000, stopDeadlineMs = 20_000 } = options;
   let stopping = false;
 
   const neighbours: Record<ServiceName, () => NodeJS.ProcessEnv> = {

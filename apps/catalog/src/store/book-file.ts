@@ -50,7 +50,7 @@ async function readRows<Row extends Book>(
 ): Promise<BookFile<Row>> {
   const topics = new Map<string, string>();
   const rows: Row[] = [];
-  const findTwin = createTwinFinder();
+  const findTwin = createTwinFinder(rows);
   const { sha256 } = await readTable({
     disk,
     path,
@@ -67,20 +67,19 @@ async function readRows<Row extends Book>(
 }
 
 /**
- * Takes each id with its line, and finds the line on which it stood before. While the ids rise, as
- * in all files that we write, there is none, and no table of a million ids to be built.
+ * Takes the id and the line of each row that is to follow `rows`, and finds the line on which that
+ * id stood before. While the ids rise, as in all files that we write, there is none, and no table
+ * of a million ids to be built.
  */
-function createTwinFinder() {
-  const ids: number[] = [];
+function createTwinFinder(rows: readonly Book[]) {
   const lines: number[] = [];
   let lineOf: Map<number, number> | undefined;
   return (id: number, line: number): number | undefined => {
-    if (lineOf === undefined && id > (ids.at(-1) ?? -1)) {
-      ids.push(id);
+    if (lineOf === undefined && id > (rows.at(-1)?.id ?? -1)) {
       lines.push(line);
       return undefined;
     }
-    lineOf ??= new Map(ids.map((earlier, index) => [earlier, lines[index] ?? 0]));
+    lineOf ??= new Map(rows.map((row, index) => [row.id, lines[index] ?? 0]));
     const twin = lineOf.get(id);
     lineOf.set(id, line);
     return twin;
@@ -129,8 +128,8 @@ function readText(column: string, text: string, maxLength: number, fail: Fail): 
   return text;
 }
 
-/** Rows written at a time: about a millisecond of work. */
-const sliceRows = 500;
+/** Rows written at a time: well below a millisecond of work. */
+const sliceRows = 250;
 
 /** The text of a table in slices; `pause` is awaited between them, to let others work. */
 export async function* writeBooks(

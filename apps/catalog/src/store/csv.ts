@@ -1,7 +1,8 @@
 import { join } from 'node:path';
-import { Failure } from '@bazar/contracts';
+import { Failure, remembered } from '@bazar/contracts';
 import {
   type Disk,
+  isFull,
   type Journal,
   type Lock,
   lockFiles,
@@ -12,16 +13,13 @@ import {
 import type { After } from '../after.js';
 import type { CatalogStore, Operation, Outcome } from '../store.js';
 import { type Opened, openStocks } from './opening.js';
-import type { Retention } from './outcomes.js';
+import type { Outcomes, Retention } from './outcomes.js';
 import { type Log, openPicture, type Picture } from './picture.js';
 import { isOutcome, type OutcomeRecord, readRecord, writeRecord } from './record.js';
 import { createReplay, type Replay } from './replay.js';
-import { createShelf } from './shelf.js';
+import { createShelf, type Shelf } from './shelf.js';
 import { createSnapshots } from './snapshots.js';
 import { stageBatch } from './staging.js';
-
-/** Published in the API document; see DESIGN "What is remembered". */
-export const retention: Retention = { outcomes: 1_000_000, ageMs: 10 * 60_000 };
 
 /** How long nothing must happen before the journal vouches for its last batch. */
 const idleMs = 100;
@@ -125,12 +123,12 @@ function createStore(
   { stocks, shown, dirty }: Opened,
 ): CatalogStore {
   const { now, after, log } = options;
-  const limits = options.retention ?? retention;
+  const limits = options.retention ?? remembered;
   const segmentOutcomes = Math.ceil(limits.outcomes / segmentsRemembered);
   const exclusive = createQueue();
   const shelf = createShelf(stocks);
+  const readers = createReaders(shelf, outcomes, catalogId);
   let visibleSequence = journal.nextSequence - 1;
-  let loggedThrough = 0;
   let closing = false;
   let cancelSeal = () => {};
 
@@ -181,7 +179,7 @@ function createStore(
   }
 
   function stopUnlessFull(error: unknown): void {
-    if (error instanceof StorageFull) return;
+    if (isFull(error)) return;
     options.onBroken(error instanceof Error ? error : new Error(String(error)));
   }
 
@@ -193,7 +191,7 @@ function createStore(
       await journal.rotate();
       outcomes.begin(newestSegment(journal), outcomes.lastSale);
     }
-    const forgotten = outcomes.forget(limits, loggedThrough, now(), segment);
+    const forgotten = outcomes.forget(limits, readers.loggedThrough, now(), segment);
     if (forgotten > 0) await journal.retire(forgotten);
   }
 
@@ -209,25 +207,11 @@ function createStore(
         throw new Failure('storage_full', 'the catalog has no room to record it', { cause: error });
       }
     },
-    async book(id) {
-      const stock = shelf.get(id);
-      if (stock === undefined) return undefined;
-      const { title, topic, quantity, price } = stock;
-      return { id, title, topic, quantity, price };
-    },
-    search: async (topic, afterId, limit) => shelf.search(topic, afterId, limit),
-    topics: async (afterTopic, limit) => shelf.topics(afterTopic, limit),
-    async operations(afterSale, limit) {
-      const { firstSale, lastSale } = outcomes;
-      // A number beyond the last sale is no report of ours; the order service will say why.
-      if (afterSale <= lastSale) loggedThrough = Math.max(loggedThrough, afterSale);
-      const operations = outcomes.sales(afterSale, limit);
-      return { catalogId, firstSale, lastSale, operations };
-    },
-    totals: async (afterId, limit) => ({
-      sale: outcomes.lastSale,
-      books: shelf.page(afterId, limit),
-    }),
+    book: readers.book,
+    search: readers.search,
+    topics: readers.topics,
+    operations: readers.operations,
+    totals: readers.totals,
     async close() {
       closing = true;
       cancelSeal();
@@ -238,6 +222,38 @@ function createStore(
         await lock.release();
       }
     },
+  };
+}
+
+type Readers = Pick<CatalogStore, 'book' | 'search' | 'topics' | 'operations' | 'totals'> & {
+  /** The order log is complete up to this sale, as it has reported. */
+  readonly loggedThrough: number;
+};
+
+function createReaders(shelf: Shelf, outcomes: Outcomes, catalogId: string): Readers {
+  let loggedThrough = 0;
+  return {
+    get loggedThrough() {
+      return loggedThrough;
+    },
+    async book(id) {
+      const stock = shelf.get(id);
+      if (stock === undefined) return undefined;
+      const { title, topic, quantity, price } = stock;
+      return { id, title, topic, quantity, price };
+    },
+    search: async (topic, after, limit) => shelf.search(topic, after, limit),
+    topics: async (after, limit) => shelf.topics(after, limit),
+    async operations(after, limit) {
+      const { firstSale, lastSale } = outcomes;
+      // A number beyond the last sale is no report of ours; the order service will say why.
+      if (after <= lastSale) loggedThrough = Math.max(loggedThrough, after);
+      return { catalogId, firstSale, lastSale, operations: outcomes.sales(after, limit) };
+    },
+    totals: async (after, limit) => ({
+      sale: outcomes.lastSale,
+      books: shelf.page(after, limit),
+    }),
   };
 }
 

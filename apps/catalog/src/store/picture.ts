@@ -68,51 +68,11 @@ export interface PictureOptions {
 export function openPicture({ disk, folder, now, log }: PictureOptions): Picture {
   const data = join(folder, 'catalog_data.csv');
   const next = `${data}.next`;
-  /** The file that was in force, kept under this name until its hash is known. */
-  const replaced = `${data}.replaced`;
+  const replaced = createReplaced({ disk, folder, now, log }, data);
 
   async function images(): Promise<string[]> {
     const names = (await disk.list(folder)).filter((name) => imageName.test(name));
     return names.sort((a, b) => imageNumber(a) - imageNumber(b));
-  }
-
-  /** Two edits may be set aside within one tick of the clock. */
-  async function freeName(): Promise<string> {
-    const time = new Date(now()).toISOString().replaceAll(':', '-');
-    for (let turn = 1; ; turn += 1) {
-      const name = `catalog_data.edited-${time}${turn === 1 ? '' : `-${turn}`}.csv`;
-      if (!(await disk.exists(join(folder, name)))) return name;
-    }
-  }
-
-  async function setAside(): Promise<void> {
-    const aside = await freeName();
-    await disk.rename(replaced, join(folder, aside));
-    log(
-      'warn',
-      `catalog_data.csv was edited while the shop was running; the edit is kept as ${aside} and ` +
-        'is not in force. To apply it: stop the shop, make the same changes in catalog_data.csv, ' +
-        'start the shop; or send them to POST /update/<id>',
-    );
-  }
-
-  async function judgeReplaced(known: readonly string[]): Promise<void> {
-    if (!(await disk.exists(replaced))) return;
-    if (known.includes(await sha256OfFile(disk, replaced))) await disk.remove(replaced);
-    else await setAside();
-  }
-
-  /**
-   * A second name keeps what the rename is about to replace. Where there is none to be had (no
-   * file, no hard links), the file is judged before the rename, as well as that can be done.
-   */
-  async function keepReplaced(known: readonly string[]): Promise<void> {
-    try {
-      await disk.link(data, replaced);
-    } catch {
-      if (!(await disk.exists(data)) || known.includes(await sha256OfFile(disk, data))) return;
-      await disk.rename(data, replaced);
-    }
   }
 
   async function writeImage(stocks: readonly Stock[], pause: Pause): Promise<WrittenImage> {
@@ -152,23 +112,69 @@ export function openPicture({ disk, folder, now, log }: PictureOptions): Picture
     },
     async publish(shown) {
       const known = [shown.sha256];
-      await judgeReplaced(known);
-      await keepReplaced(known);
+      await replaced.judge(known);
+      await replaced.keep(known);
       await disk.rename(next, data);
       await disk.syncFolder(folder);
       // An edit may land at any moment up to the rename, so what was replaced is judged after it.
-      await judgeReplaced(known);
+      await replaced.judge(known);
     },
     async layDown(stocks) {
       await writeData(stocks, noPause);
       await disk.rename(next, data);
       await disk.syncFolder(folder);
     },
-    judgeReplaced,
+    judgeReplaced: replaced.judge,
     isWaiting: async (sha256) =>
       (await disk.exists(next)) && (await sha256OfFile(disk, next)) === sha256,
     async keepOnly(image) {
       for (const name of await images()) if (name !== image) await disk.remove(join(folder, name));
     },
   };
+}
+
+/** The data file that was in force, kept under a name of its own until its hash is known. */
+function createReplaced({ disk, folder, now, log }: PictureOptions, data: string) {
+  const replaced = `${data}.replaced`;
+
+  /** Two edits may be set aside within one tick of the clock. */
+  async function freeName(): Promise<string> {
+    const time = new Date(now()).toISOString().replaceAll(':', '-');
+    for (let turn = 1; ; turn += 1) {
+      const name = `catalog_data.edited-${time}${turn === 1 ? '' : `-${turn}`}.csv`;
+      if (!(await disk.exists(join(folder, name)))) return name;
+    }
+  }
+
+  async function setAside(): Promise<void> {
+    const aside = await freeName();
+    await disk.rename(replaced, join(folder, aside));
+    log(
+      'warn',
+      `catalog_data.csv was edited while the shop was running; the edit is kept as ${aside} and ` +
+        'is not in force. To apply it: stop the shop, make the same changes in catalog_data.csv, ' +
+        'start the shop; or send them to POST /update/<id>',
+    );
+  }
+
+  async function judge(known: readonly string[]): Promise<void> {
+    if (!(await disk.exists(replaced))) return;
+    if (known.includes(await sha256OfFile(disk, replaced))) await disk.remove(replaced);
+    else await setAside();
+  }
+
+  /**
+   * A second name keeps what the rename is about to replace. Where there is none to be had (no
+   * file, no hard links), the file is judged before the rename, as well as that can be done.
+   */
+  async function keep(known: readonly string[]): Promise<void> {
+    try {
+      await disk.link(data, replaced);
+    } catch {
+      if (!(await disk.exists(data)) || known.includes(await sha256OfFile(disk, data))) return;
+      await disk.rename(data, replaced);
+    }
+  }
+
+  return { judge, keep };
 }

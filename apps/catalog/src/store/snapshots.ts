@@ -1,4 +1,4 @@
-import { type Journal, StorageFull } from '@bazar/storage';
+import { isFull, type Journal, StorageFull } from '@bazar/storage';
 import type { After } from '../after.js';
 import type { Stock } from '../store.js';
 import type { Log, Pause, Picture } from './picture.js';
@@ -8,10 +8,25 @@ const policy = {
   /** A changed stock is in `catalog_data.csv` at most about this long after. */
   delayMs: 500,
   fullDiskRetryMs: 1000,
-  /** Above this many books a snapshot takes at most a twentieth of a core. */
+  /**
+   * Above this many books a snapshot takes at most a twentieth of a core; it rests a little longer
+   * than that asks for, because collecting its garbage is work as well.
+   */
   promptBooks: 10_000,
-  restPerWork: 19,
+  restPerWork: 24,
 };
+
+/** Works in slices, and above `promptBooks` rests after each; nobody waits for a closing shop. */
+function createPause(books: number, after: After, isClosing: () => boolean): Pause {
+  let since = performance.now();
+  return async () => {
+    if (isClosing()) return;
+    const worked = performance.now() - since;
+    const restMs = books <= policy.promptBooks ? 0 : worked * policy.restPerWork;
+    await new Promise<void>((resolve) => after(restMs, resolve));
+    since = performance.now();
+  };
+}
 
 export interface SnapshotsOptions {
   readonly picture: Picture;
@@ -48,21 +63,9 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   let takenChanges = 0;
   let closing = false;
   let stopped = false;
-  let isFull = false;
+  let full = false;
   let cancel = () => {};
   let running: Promise<void> | undefined;
-
-  /** Works in slices, and above `promptBooks` rests after each; nobody waits for a closing shop. */
-  function createPause(books: number): Pause {
-    let since = performance.now();
-    return async () => {
-      if (closing) return;
-      const worked = performance.now() - since;
-      const restMs = books <= policy.promptBooks ? 0 : worked * policy.restPerWork;
-      await new Promise<void>((resolve) => after(restMs, resolve));
-      since = performance.now();
-    };
-  }
 
   async function publish(next: Shown): Promise<void> {
     await picture.publish(shown);
@@ -77,7 +80,8 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     if (waiting !== undefined) await publish(waiting);
     const goal = changes;
     const { stocks, sequence } = current();
-    const prepared = await picture.prepare(stocks, createPause(stocks.length));
+    const pause = createPause(stocks.length, after, () => closing);
+    const prepared = await picture.prepare(stocks, pause);
     const checkpoint = { ...prepared, at: now(), replaces: shown, sequence };
     try {
       const record = writeRecord({ kind: 'checkpoint', ...checkpoint });
@@ -89,7 +93,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     waiting = prepared.shown;
     await publish(waiting);
     takenChanges = goal;
-    isFull = false;
+    full = false;
     await options.onTaken();
   }
 
@@ -98,11 +102,11 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     try {
       await take();
     } catch (error) {
-      if (!(error instanceof StorageFull)) {
+      if (!isFull(error)) {
         stopped = true;
         options.onError(error);
-      } else if (!isFull) {
-        isFull = true;
+      } else if (!full) {
+        full = true;
         log('warn', 'the disk is full: catalog_data.csv cannot follow the stock for the moment');
       }
       return policy.fullDiskRetryMs;

@@ -110,7 +110,13 @@ async function answerKnown(
   if (isSale !== (kind !== 'other')) return reused(operation);
   if (isSale && operation.itemId !== itemId) return reused(operation);
   if (kind === 'sold_out') return { result: 'sold_out', replayed: true };
-  return answerAgain(operation, await recall(known));
+  try {
+    return answerAgain(operation, await recall(known));
+  } catch (cause) {
+    // One outcome that cannot be read must not take the others of its batch with it.
+    const detail = `what became of ${operation.id} cannot be read`;
+    return { result: 'failed', failure: new Failure('internal', detail, { cause }) };
+  }
 }
 
 function answerAgain(operation: Operation, record: OutcomeRecord): Outcome {

@@ -1,0 +1,87 @@
+import { BatcherClosed, createBatcher, QueueFull } from '@bazar/batching';
+import { Failure } from '@bazar/contracts';
+import { matchOutcomes, patienceMs } from '@bazar/contracts/internal';
+
+/** What travels in batches: each item says how long its caller will still wait. */
+export interface HopItem {
+  readonly timeout_ms?: number;
+}
+
+export interface HopOptions<Operation extends HopItem, Outcome> {
+  /** Asks the service behind for all of them at once; a rejection leaves all of them unknown. */
+  readonly send: (operations: readonly Operation[]) => Promise<readonly Outcome[]>;
+  readonly idOf: (operation: Operation) => string;
+  readonly idOfOutcome: (outcome: Outcome) => string;
+  /** One call carries at most this many. */
+  readonly maxBatch: number;
+  /** More that wait than this is overload. */
+  readonly maxQueue: number;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now?: (() => number) | undefined;
+  /** Runs a batch soon, but not now. */
+  readonly defer?: ((run: () => void) => unknown) | undefined;
+}
+
+/** One hop between two services: many callers, one call at a time. */
+export interface Hop<Operation, Outcome> {
+  /**
+   * Resolves to what became of the operation.
+   * @throws Failure; `overloaded` and a deadline that passed before the call mean that nothing was
+   * done, all else that the outcome is unknown
+   */
+  ask(operation: Operation): Promise<Outcome>;
+  /** Answers everything accepted. */
+  close(): Promise<void>;
+}
+
+/**
+ * Gathers operations into calls. What waits behind a call gets older meanwhile: an operation goes
+ * out with the time that is left of its caller's patience, and not at all when none is.
+ */
+export function createHop<Operation extends HopItem, Outcome>(
+  options: HopOptions<Operation, Outcome>,
+): Hop<Operation, Outcome> {
+  const { send, idOf, idOfOutcome, maxBatch, maxQueue } = options;
+  const { now = () => performance.now(), defer = setImmediate } = options;
+
+  interface Waiting {
+    readonly operation: Operation;
+    readonly expiresAt: number;
+  }
+
+  async function flush(items: readonly Waiting[]): Promise<(Outcome | Failure)[]> {
+    const time = now();
+    const wanted: Operation[] = [];
+    for (const { operation, expiresAt } of items) {
+      const timeout_ms = Math.floor(expiresAt - time);
+      if (timeout_ms >= 1) wanted.push({ ...operation, timeout_ms });
+    }
+    const outcomes = wanted.length === 0 ? [] : await send(wanted);
+    const matched = matchOutcomes(wanted, idOf, outcomes, idOfOutcome);
+    let next = 0;
+    return items.map(({ expiresAt }) => {
+      const outcome = Math.floor(expiresAt - time) >= 1 ? matched[next++] : undefined;
+      return outcome ?? new Failure('deadline_exceeded', 'the time was up before the call');
+    });
+  }
+
+  const batches = createBatcher<Waiting, Outcome>(flush, { maxBatch, maxQueue, defer });
+
+  return {
+    async ask(operation) {
+      const expiresAt = now() + Math.min(operation.timeout_ms ?? patienceMs, patienceMs);
+      try {
+        return await batches.add({ operation, expiresAt });
+      } catch (error) {
+        if (error instanceof QueueFull) {
+          throw new Failure('overloaded', 'too many purchases are waiting', { cause: error });
+        }
+        if (error instanceof BatcherClosed) {
+          throw new Failure('unavailable', 'the service is stopping', { cause: error });
+        }
+        throw error;
+      }
+    },
+    close: () => batches.close(),
+  };
+}

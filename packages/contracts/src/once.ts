@@ -1,0 +1,56 @@
+import { Failure } from './failures.js';
+import type { PurchaseOperation, PurchaseOutcome } from './internal.js';
+
+/** Makes purchases, each order id once at a time. */
+export interface OncePerId {
+  purchase(operation: PurchaseOperation): Promise<PurchaseOutcome>;
+  isInFlight(orderId: string): boolean;
+  /** Resolves when nothing is in flight. */
+  idle(): Promise<void>;
+}
+
+/**
+ * Outcomes are matched by id, so an id must be at work once at a time: another book under it would
+ * be told, and logged, with what became of the first. Whoever repeats a purchase that is being made
+ * shares its answer; whoever names another book is refused.
+ * @param make one purchase; may reject
+ */
+export function oncePerId(
+  make: (operation: PurchaseOperation) => Promise<PurchaseOutcome>,
+): OncePerId {
+  const inFlight = new Map<string, { itemId: number; outcome: Promise<PurchaseOutcome> }>();
+
+  async function begin(operation: PurchaseOperation): Promise<PurchaseOutcome> {
+    try {
+      return await make(operation);
+    } finally {
+      inFlight.delete(operation.order_id);
+    }
+  }
+
+  return {
+    async purchase(operation) {
+      const { order_id, item_id, timeout_ms } = operation;
+      // Work whose caller has given up is not started: nobody would read its answer.
+      if (timeout_ms === 0) throw new Failure('deadline_exceeded', 'no time was left');
+      const earlier = inFlight.get(order_id);
+      if (earlier === undefined) {
+        const outcome = begin(operation);
+        inFlight.set(order_id, { itemId: item_id, outcome });
+        return outcome;
+      }
+      if (earlier.itemId !== item_id) throw keyReused(order_id);
+      const outcome = await earlier.outcome;
+      return outcome.result === 'failed' ? outcome : { ...outcome, replayed: true };
+    },
+    isInFlight: (orderId) => inFlight.has(orderId),
+    async idle() {
+      await Promise.allSettled(Array.from(inFlight.values(), ({ outcome }) => outcome));
+    },
+  };
+}
+
+/** The refusal of a key that was used for another book. */
+export function keyReused(orderId: string): Failure {
+  return new Failure('key_reused', `the key ${orderId} was used for another book`);
+}

@@ -1,0 +1,63 @@
+import { patienceMs } from './batch.js';
+import { Failure } from './failures.js';
+import type { PurchaseOperation, PurchaseOutcome } from './internal.js';
+import type { PurchaseAnswer } from './order.js';
+
+/**
+ * What the caller of a purchase is told of its outcome.
+ * @throws Failure for a purchase that failed; where its outcome is unknown the detail names the key
+ * under which the same request may be repeated
+ */
+export function purchaseAnswer(outcome: PurchaseOutcome): {
+  answer: PurchaseAnswer;
+  replayed: boolean;
+} {
+  if (outcome.result === 'failed') {
+    const { code, detail } = outcome.problem;
+    throw purchaseFailure(new Failure(code, detail, { foreign: true }), outcome.order_id);
+  }
+  const { replayed } = outcome;
+  if (outcome.result === 'sold_out') return { answer: { message: 'Out of stock' }, replayed };
+  const { order_id, item_id, title, price, timestamp } = outcome;
+  const order = { order_id, item_id, title, price, timestamp };
+  return { answer: { message: `bought book ${title}`, order }, replayed };
+}
+
+/** A failed purchase, with the key that makes its repetition safe where the outcome is unknown. */
+export function purchaseFailure(failure: Failure, orderId: string): Failure {
+  if (failure.status < 500) return failure;
+  return new Failure(
+    failure.code,
+    `${failure.message}. Whether order ${orderId} was made is not known; the same request with ` +
+      `Idempotency-Key: ${orderId} tells, and buys no second copy`,
+    { cause: failure, foreign: failure.foreign },
+  );
+}
+
+/** The outcome of a purchase that failed. */
+export function failedOutcome(
+  { order_id }: Pick<PurchaseOperation, 'order_id'>,
+  { code, message: detail }: Failure,
+): PurchaseOutcome {
+  return { order_id, result: 'failed', problem: { code, detail } };
+}
+
+/**
+ * The outcome of a purchase, or the failure that it was not known in the time that its caller gives.
+ * The bound of its batch would not do: it is that of the most patient purchase in it.
+ * @param after waits so many milliseconds, then runs; the returned function takes the order back
+ */
+export function inTime(
+  outcome: Promise<PurchaseOutcome>,
+  operation: PurchaseOperation,
+  after: (ms: number, run: () => void) => () => void,
+): Promise<PurchaseOutcome> {
+  const { timeout_ms = patienceMs } = operation;
+  return new Promise((resolve, reject) => {
+    const cancel = after(timeout_ms, () => {
+      const failure = new Failure('deadline_exceeded', `no answer came within ${timeout_ms} ms`);
+      resolve(failedOutcome(operation, failure));
+    });
+    outcome.then(resolve, reject).finally(cancel);
+  });
+}
