@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createLogger, runMain, StartError, serve } from '@bazar/service';
-import { nodeDisk, StorageError } from '@bazar/storage';
+import { nodeDisk, troubleOf } from '@bazar/storage';
 import type { After } from './after.js';
 import { buildCatalog } from './app.js';
 import { createCatalog } from './catalog.js';
@@ -28,8 +28,9 @@ await runMain(async () => {
       process.exit(1);
     },
   }).catch((error: unknown) => {
-    if (!(error instanceof StorageError)) throw error;
-    throw new StartError(`The catalog service cannot start: ${error.message}`, { cause: error });
+    const trouble = troubleOf(error);
+    if (trouble === undefined) throw error;
+    throw new StartError(`The catalog service cannot start: ${trouble}`, { cause: error });
   });
   const catalog = createCatalog({
     store,

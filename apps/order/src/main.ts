@@ -1,5 +1,5 @@
 import { createLogger, runMain, StartError, serve } from '@bazar/service';
-import { nodeDisk, StorageError } from '@bazar/storage';
+import { nodeDisk, troubleOf } from '@bazar/storage';
 import { after } from './after.js';
 import { buildOrder } from './app.js';
 import { connectCatalogs } from './catalogs.js';
@@ -23,8 +23,9 @@ await runMain(async () => {
     // What was acknowledged is safe; going on could acknowledge what is not.
     onBroken: (error) => stopAtOnce(error, 'the order log failed: the service stops at once'),
   }).catch((error: unknown) => {
-    if (!(error instanceof StorageError)) throw error;
-    throw new StartError(`The order service cannot start: ${error.message}`, { cause: error });
+    const trouble = troubleOf(error);
+    if (trouble === undefined) throw error;
+    throw new StartError(`The order service cannot start: ${trouble}`, { cause: error });
   });
   const catalogs = connectCatalogs(config.CATALOG_URLS, config.SERVICE_TOKEN);
   const purchases = createPurchases({

@@ -8,6 +8,8 @@ export const startOrder = ['catalog', 'order', 'gateway'] as const satisfies Ser
 export interface ShopOptions {
   /** The folder of the CSV files. */
   readonly dataDir: string;
+  /** Folders of their own, for services that are not to keep their files in `dataDir`. */
+  readonly dataDirs?: Partial<Record<ServiceName, string>>;
   /** Where to listen; 0, the default, is any free port. */
   readonly ports?: Partial<Record<ServiceName, number>>;
   /** Variables for all three services, on top of this process's own. */
@@ -67,7 +69,12 @@ export function createShop(options: ShopOptions): Shop {
       name,
       main: options.mains?.[name] ?? builtMain(name),
       port: options.ports?.[name] ?? 0,
-      env: () => ({ ...process.env, ...options.env, DATA_DIR: dataDir, ...neighbours[name]() }),
+      env: () => ({
+        ...process.env,
+        ...options.env,
+        DATA_DIR: options.dataDirs?.[name] ?? dataDir,
+        ...neighbours[name](),
+      }),
       startDeadlineMs,
       stopDeadlineMs,
       onLine: (line) => onLine?.(name, line),

@@ -58,3 +58,12 @@ export function storageError(error: unknown, sentence: string): StorageError {
     ? new StorageFull(message, { cause: error })
     : new StorageError(message, { cause: error });
 }
+
+/**
+ * What a person can do something about, in a sentence: what this package found, or what the system
+ * said of a folder (it may not be written, or is none). Undefined for a mistake in the program.
+ */
+export function troubleOf(error: unknown): string | undefined {
+  if (error instanceof StorageError) return error.message;
+  return error instanceof Error && 'syscall' in error ? error.message : undefined;
+}

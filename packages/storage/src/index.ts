@@ -8,7 +8,14 @@ export {
   type OpenMode,
   readFully,
 } from './disk.js';
-export { BadFile, isFull, StorageBroken, StorageError, StorageFull } from './errors.js';
+export {
+  BadFile,
+  isFull,
+  StorageBroken,
+  StorageError,
+  StorageFull,
+  troubleOf,
+} from './errors.js';
 export { createIdIndex, type IdIndex } from './id-index.js';
 export { type Journal, type JournalOptions, openJournal, type Segment } from './journal.js';
 export type { OnRecord, Place } from './journal-scan.js';
