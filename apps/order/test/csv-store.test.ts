@@ -325,6 +325,26 @@ t.test('when a power loss left holes in the last batch, then it is cut off', asy
   }
 });
 
+t.test('when a power loss left holes in the header, then it is written again', async (t) => {
+  const [reported = ''] = reportRows;
+  for (const before of ['', `${reported}\n`]) {
+    for (let from = 0; from < header.length; from += 1) {
+      for (const to of [from + 1, header.length]) {
+        const bytes = Buffer.from(before + header);
+        bytes.fill(0, before.length + from, before.length + to);
+        const folder = folderWith(bytes);
+        const { store } = await openIn(folder);
+        await store.append(ordersOf(1));
+        await store.close();
+        const expected = before + header + row(orderOf(1), before.length + header.length);
+        if (readFileSync(logIn(folder), 'utf8') !== expected) t.fail(`from ${from} to ${to}`);
+      }
+    }
+  }
+  const holed = `\0${header.slice(1)}`;
+  await isRefused(t, `${holed}${reported}\n`, /line 1 .* not as it was written/, 'rows behind it');
+});
+
 t.test('when the disk is full, then purchases are refused until a probe succeeds', async (t) => {
   const folder = makeFolder();
   const faulty = faultyDisk(nodeDisk);

@@ -91,6 +91,13 @@ function isFinishedText({ bytes, terminated }: Line): boolean {
   return terminated && isUtf8(bytes) && !/\p{Cc}/u.test(bytes.toString().replace(/\r$/, ''));
 }
 
+/** A crash leaves the beginning of it, and a power loss zeros in the place of any part. */
+function isTornHeader({ bytes, terminated }: Line): boolean {
+  const whole = `${header}\n`;
+  if (bytes.length > whole.length || (terminated && bytes.length < header.length)) return false;
+  return bytes.every((byte, index) => byte === 0 || byte === whole.charCodeAt(index));
+}
+
 function createScanner(onOrder: (order: LoggedOrder, offset: number, length: number) => void) {
   let ours = false;
   let reportRows = 0;
@@ -103,12 +110,17 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
   let changed: Line | undefined;
 
   function takeReportLine(line: Line): void {
+    // Nothing is ever written behind a header before that is synced.
+    if (damage !== undefined) {
+      changed ??= damage;
+      return;
+    }
     const text = line.bytes
       .toString('utf8')
       .replace(/^\ufeff/, '')
       .replace(/\r$/, '');
     if (text === header && line.terminated) ours = true;
-    else if (!line.terminated && `${header}\n`.startsWith(text)) damage = line;
+    else if (isTornHeader(line)) damage = line;
     else if (text !== '' && (text !== reportHeader || line.number > 1)) {
       checkReportRow(text, line.number);
     }
