@@ -1,4 +1,4 @@
-import { type Batcher, createBatcher, QueueFull } from '@bazar/batching';
+import { type Batcher, BatcherClosed, createBatcher, QueueFull } from '@bazar/batching';
 import {
   type Book,
   type BookChange,
@@ -124,8 +124,13 @@ async function commit(commits: Batcher<Operation, Outcome>, operation: Operation
   try {
     return await commits.add(operation);
   } catch (error) {
-    if (!(error instanceof QueueFull)) throw error;
-    throw new Failure('overloaded', 'too many operations are waiting', { cause: error });
+    if (error instanceof QueueFull) {
+      throw new Failure('overloaded', 'too many operations are waiting', { cause: error });
+    }
+    if (error instanceof BatcherClosed) {
+      throw new Failure('unavailable', 'the service is stopping', { cause: error });
+    }
+    throw error;
   }
 }
 
