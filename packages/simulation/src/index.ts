@@ -10,6 +10,7 @@ export {
 } from './clock.js';
 export { createDisk, type DiskMutant, type DiskOptions, type SimulatedDisk } from './disk.js';
 export type { DiskCall, DiskCallName, Fault } from './disk-call.js';
+export { type Call, findAnomaly, type SequentialModel } from './linearizability.js';
 export {
   createNetwork,
   type Handler,
