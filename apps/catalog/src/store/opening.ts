@@ -40,15 +40,18 @@ export async function openStocks(options: OpeningOptions): Promise<Opened> {
   const { disk, picture, replay, log } = options;
   const image = await readCheckedImage(disk, picture, checkpoint);
   const stocks = applyEffects(image, replay.effects, checkpoint.sequence);
-  const isWaiting = await picture.isWaiting(checkpoint.shown.sha256);
+  const isThere = await disk.exists(picture.data);
+  const found = isThere ? await sha256OfFile(disk, picture.data) : undefined;
+  // A later snapshot of the same books has the same hash: what waits then is that one, unrecorded.
+  const isPublished = found === checkpoint.shown.sha256;
+  const isWaiting = !isPublished && (await picture.isWaiting(checkpoint.shown.sha256));
   const before = isWaiting ? checkpoint.replaces : undefined;
   const shown = replay.adopted ?? before ?? checkpoint.shown;
   const isBehind = replay.effects.size > 0 || shown !== checkpoint.shown;
-  if (!(await disk.exists(picture.data))) {
+  if (found === undefined) {
     log('warn', 'catalog_data.csv was missing; it is written again from the image and the journal');
     return { stocks, shown, dirty: true };
   }
-  const found = await sha256OfFile(disk, picture.data);
   const known = [found, shown.sha256, checkpoint.shown.sha256, checkpoint.replaces?.sha256 ?? ''];
   if (found !== shown.sha256) {
     const edited = await adoptEdit(options, stocks, shown);
