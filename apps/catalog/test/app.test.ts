@@ -43,11 +43,16 @@ interface Shop {
 }
 
 /** The service on a new folder, with what `change` makes of its store. */
-async function open(t: Test, change = (store: CatalogStore) => store): Promise<Shop> {
+async function open(
+  t: Test,
+  change = (store: CatalogStore) => store,
+  hasRoom = async () => true,
+): Promise<Shop> {
   const machine = createMachine(t.testdir());
   const timers: (() => void)[] = [];
   const catalog = createCatalog({
     store: change(await machine.open()),
+    hasRoom,
     after(_ms, run) {
       timers.push(run);
       return () => timers.splice(timers.indexOf(run), 1);
@@ -98,6 +103,7 @@ t.test('when books are asked for, then the bodies are those of the report', asyn
     '/info/002': JSON.stringify(rpcs),
     '/topics': '[{"topic":"distributed","titles":2},{"topic":"undergrad","titles":2}]',
     '/topics?after=distributed': '[{"topic":"undergrad","titles":2}]',
+    '/topics?after=%C3%A4': '[]',
   };
   for (const [url, body] of Object.entries(bodies)) {
     const answer = await app.inject(url);
@@ -217,6 +223,7 @@ t.test('when a request is malformed, then it is a 400 that names the field', asy
     '/search/x?page=2': /page/,
     '/topics?limit=x': /limit/,
     '/topics?after=': /after/,
+    '/topics?after=%ff': /query/,
   };
   for (const [url, detail] of Object.entries(gets)) {
     const answer = await app.inject(url);
@@ -242,6 +249,8 @@ t.test('when a request is malformed, then it is a 400 that names the field', asy
     ['/books', { ...book, title: 'A\nB' }, /title/],
     ['/books', { ...book, title: '' }, /title/],
     ['/books', { ...book, topic: 'b'.repeat(101) }, /topic/],
+    ['/books', { ...book, topic: '.' }, /topic/],
+    ['/books', { ...book, topic: '..' }, /topic: .*Neither . nor ../],
     ['/books', { ...book, id: 7 }, /id/],
     ['/books', { title: 'A', topic: 'b', quantity: 1 }, /price/],
   ];
@@ -442,11 +451,21 @@ t.test('when more waits than can be remembered, then the rest is refused', async
 
 t.test('when the disk is full, then writes are a 503 that can be repeated', async (t) => {
   let isFull = true;
+  let looks = 0;
   const full = new Failure('storage_full', 'the catalog has no room to record it');
-  const { app, catalog } = await open(t, (store) => ({
-    ...store,
-    apply: (operations) => (isFull ? Promise.reject(full) : store.apply(operations)),
-  }));
+  const { app, catalog } = await open(
+    t,
+    (store) => ({
+      ...store,
+      apply: (operations) => (isFull ? Promise.reject(full) : store.apply(operations)),
+    }),
+    async () => {
+      looks += 1;
+      return !isFull;
+    },
+  );
+  const healthy = { status: 'ok', dependencies: { storage: 'ok' } };
+  t.same((await app.inject('/health/ready')).json(), healthy, 'nobody has noticed yet');
   const update = {
     method: 'POST',
     url: '/update/2',
@@ -457,10 +476,21 @@ t.test('when the disk is full, then writes are a 503 that can be repeated', asyn
   t.match(refused.json(), { status: 503, code: 'storage_full' });
   t.match(refused.headers, { 'retry-after': /^\d+$/ });
   t.match(await catalog.sell([sale(1, 2)]), [
-    { operation_id: idOf(1), result: 'failed', problem: { code: 'storage_full' } },
+    {
+      operation_id: idOf(1),
+      result: 'failed',
+      problem: { code: 'storage_full', nothing_done: true },
+    },
   ]);
+  t.equal(looks, 0);
+  for (const { body } of await Promise.all([1, 2, 3].map(() => app.inject('/health/ready')))) {
+    const detail = 'storage: the catalog has no room to record it';
+    t.match(JSON.parse(body), { status: 503, code: 'storage_full', detail });
+  }
+  t.equal(looks, 1, 'the disk is looked at once, however many ask');
   t.match(await app.inject('/info/2'), { statusCode: 200 });
   isFull = false;
+  t.same((await app.inject('/health/ready')).json(), healthy, 'it is seen before the next sale');
   t.match(await app.inject(update), { statusCode: 200 });
 });
 
@@ -520,6 +550,7 @@ t.test(
       '/health/live',
       '/health/ready',
       '/info/{item_id}',
+      '/metrics',
       '/search/{topic}',
       '/topics',
       '/update/{item_id}',
@@ -534,5 +565,6 @@ t.test(
 t.test('when an environment does not do, then the start says why', async (t) => {
   t.match(readCatalogConfig({}), { HOST: '127.0.0.1', PORT: 5001, DATA_DIR: './data' });
   t.throws(() => readCatalogConfig({ PORT: 'x' }), /PORT is "x"/);
+  t.throws(() => readCatalogConfig({ DATABASE_URL: 'postgres://a' }), /DATABASE_URL is set, but/);
   t.throws(() => readCatalogConfig({ HOST: '0.0.0.0' }), /SERVICE_TOKEN/);
 });

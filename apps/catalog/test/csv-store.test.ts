@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BadFile, StorageError } from '@bazar/storage';
@@ -222,10 +223,94 @@ t.test('when a process has the folder, then a second one refuses to start', asyn
   const store = await first.open();
   await t.rejects(second.open(), { name: 'StorageError', message: /in use by another process/ });
   t.match(await store.apply([sale(1, 1)]), [{ result: 'sold', sale: 1 }], 'the first goes on');
+  await rm(join(folder, 'catalog.lock'));
+  const inUse = { name: 'StorageError', message: /it holds catalog_journal-000001\.log/ };
+  await t.rejects(second.open(), inUse, 'also when the lock file was removed');
+  t.match(await store.apply([sale(2, 1)]), [{ result: 'sold', sale: 2 }]);
+  t.same(first.broken, []);
   await first.kill();
   const next = await second.open();
-  t.match(await next.operations(0, 1), { lastSale: 1 });
+  t.match(await next.operations(0, 1), { lastSale: 2 });
   await next.close();
+});
+
+t.test('when the journal is tampered with under its store, then it sells no more', async (t) => {
+  const tampers: Record<string, (path: string) => Promise<void>> = {
+    removed: (path) => rm(path),
+    moved: (path) => rename(path, `${path}.old`),
+    emptied: (path) => truncate(path, 0),
+    lengthened: (path) => writeFile(path, 'x', { flag: 'a' }),
+  };
+  for (const [what, tamper] of Object.entries(tampers)) {
+    const machine = createMachine(t.testdir());
+    const store = await machine.open();
+    await store.apply([sale(1, 1)]);
+    await tamper(join(machine.folder, 'catalog_journal-000001.log'));
+    await t.rejects(store.apply([sale(2, 1)]), { name: 'StorageBroken' }, what);
+    t.match(machine.broken, [{ message: /^catalog_journal-000001\.log is not as this process/ }]);
+    await machine.advance(10_000);
+    t.equal(await readData(machine), report, 'no snapshot is taken any more');
+    t.match(await store.book(1), { quantity: 9 }, 'nor is it shown');
+    await machine.kill();
+  }
+});
+
+t.test('when an idle shop loses its folder, then it leaves the next one alone', async (t) => {
+  const folder = t.testdir({ data: {} });
+  const machine = createMachine(join(folder, 'data'));
+  const store = await machine.open();
+  await store.apply([sale(1, 1)]);
+  await rename(machine.folder, join(folder, 'away'));
+  const other = createMachine(machine.folder);
+  const next = await other.open();
+  await machine.advance(snapshotMs);
+  t.equal(machine.broken.length, 1);
+  t.equal(await readData(other), report);
+  await t.rejects(store.operations(0, 1), { name: 'StorageBroken' });
+  await machine.kill();
+  await next.close();
+});
+
+t.test('when an old file of the shop is put back, then no sold copy comes with it', async (t) => {
+  const retention = { outcomes: 1, ageMs: 0 };
+  for (const isForgotten of [false, true]) {
+    const machine = createMachine(t.testdir());
+    let store = await machine.open({ retention });
+    await store.apply([sale(1, 1)]);
+    await machine.advance(snapshotMs);
+    const old = await readData(machine);
+    await store.apply([sale(2, 1), sale(3, 3)]);
+    await machine.advance(snapshotMs);
+    if (isForgotten) {
+      // The segments with the checkpoints of the old file are retired.
+      await store.operations(3, 1);
+      for (const n of [4, 5]) {
+        await store.apply([sale(n, 4)]);
+        await store.operations(n, 1);
+        await machine.advance(snapshotMs);
+      }
+      t.notOk((await filesOf(machine, /journal/)).includes('catalog_journal-000001.log'));
+    }
+    const before = await snapshotOf(store);
+    const shown = await readData(machine);
+    await store.close();
+    await writeFile(dataPath(machine), old);
+    store = await machine.open({ retention });
+    t.same(await snapshotOf(store), before);
+    const [aside = ''] = await filesOf(machine, /edited/);
+    t.equal(await readFile(join(machine.folder, aside), 'utf8'), old, 'nothing is lost');
+    t.match(
+      machine.log.at(-1),
+      /was the shop's own file of 2025-05-17T10:30:00.500Z \(journal record/,
+    );
+    t.match(machine.log.at(-1), new RegExp(`is kept as ${aside.replaceAll('.', '\\.')}`));
+    await machine.advance(snapshotMs);
+    t.equal(await readData(machine), shown, 'the file shows the stock again');
+    await store.close();
+    await edit(machine, () => old.replace(',9,', ',90,'));
+    const { stocks } = await stocksAfter(machine);
+    t.equal(stocks[0]?.quantity, 90, 'an edit of it is a wish');
+  }
 });
 
 t.test('when a file of ours is missing or damaged, then the start is refused', async (t) => {
@@ -589,6 +674,65 @@ t.test('when a snapshot fails, then the process ends, and nothing is lost', asyn
   await next.close();
 });
 
+t.test('when too many files are open, then only the file stays behind', async (t) => {
+  // The first of them finds none left, or any later one, for ever or for once.
+  for (let first = 0; ; first += 1) {
+    const machine = createMachine(t.testdir());
+    const store = await machine.open();
+    let calls = 0;
+    machine.fault = machine.lookFault = ({ name }) => {
+      if (!['open', 'list', 'syncFolder'].includes(name)) return undefined;
+      calls += 1;
+      return calls > first ? { code: 'EMFILE' } : undefined;
+    };
+    for (const n of [1, 2, 3]) {
+      t.match(await store.apply([sale(n, 1)]), [{ result: 'sold' }]);
+      await machine.advance(snapshotMs);
+    }
+    const isReached = calls > first;
+    if (isReached) t.match(machine.log.at(-1), /catalog_data\.csv cannot follow .* EMFILE/);
+    machine.fault = machine.lookFault = () => undefined;
+    await machine.advance(2 * snapshotMs);
+    t.same(machine.broken, []);
+    t.equal(await readData(machine), report.replace(',10,', ',7,'));
+    t.same(await filesOf(machine, /next|replaced|edited/), []);
+    t.equal((await filesOf(machine, /image/)).length, 1, 'nothing is left behind');
+    await machine.kill();
+    t.equal((await stocksAfter(machine)).stocks[0]?.quantity, 7);
+    t.notMatch(machine.log.join(), /edited/);
+    if (!isReached) break;
+  }
+});
+
+t.test('when too many files are open, then an outcome is read later', async (t) => {
+  const machine = createMachine(t.testdir());
+  const store = await machine.open();
+  const [sold] = await store.apply([sale(1, 1)]);
+  machine.lookFault = () => ({ code: 'EMFILE' });
+  const unread = { result: 'failed', failure: { code: 'unavailable', cause: Error } };
+  t.match(await store.apply([sale(1, 1)]), [unread]);
+  machine.lookFault = () => undefined;
+  t.same(await store.apply([sale(1, 1)]), [{ ...sold, replayed: true }]);
+  await store.close();
+});
+
+t.test('when a file or folder is something else, then the start names it', async (t) => {
+  const machine = createMachine(t.testdir({ 'catalog_data.csv': {} }));
+  const { folder } = machine;
+  const strange = (what: string) => ({ name: 'StorageError', message: new RegExp(what) });
+  await t.rejects(machine.open(), strange(`${dataPath(machine)} is a folder`));
+  await rm(dataPath(machine), { recursive: true });
+  execFileSync('mkfifo', [dataPath(machine)]);
+  await t.rejects(machine.open(), strange(`${dataPath(machine)} is a pipe or a device`));
+  await rm(dataPath(machine));
+  await (await machine.open()).close();
+  await rm(join(folder, 'catalog_journal-000001.log'));
+  execFileSync('mkfifo', [join(folder, 'catalog_journal-000001.log')]);
+  await t.rejects(machine.open(), strange('catalog_journal-000001.log is a pipe or a device'));
+  const inner = createMachine(dataPath(machine));
+  await t.rejects(inner.open(), strange(`${dataPath(machine)} is a file where a folder should be`));
+});
+
 const full: Fault = { code: 'ENOSPC' };
 
 t.test(
@@ -610,7 +754,11 @@ t.test(
         'catalog_journal-000001.log',
       ]);
     }
-    t.equal(machine.log.filter((sentence) => /disk is full/.test(sentence)).length, 1, 'said once');
+    t.equal(
+      machine.log.filter((sentence) => /cannot follow the stock .* ENOSPC/.test(sentence)).length,
+      1,
+      'said once',
+    );
     machine.fault = () => undefined;
     t.match(await store.apply([sale(3, 2), sale(2, 2)]), [
       { result: 'sold', sale: 2 },

@@ -33,6 +33,8 @@ export interface Machine {
   rest(): Promise<void>;
   /** What happens to the calls from now on. */
   fault: (call: Call) => Fault | undefined;
+  /** What happens to those that change nothing, but need a descriptor. */
+  lookFault: (call: Call) => Fault | undefined;
   /** The calls of all processes. */
   readonly calls: Call[];
   readonly log: string[];
@@ -42,6 +44,8 @@ export interface Machine {
 
 /** Does the work of a disk, and fails where the process is dead or the machine says so. */
 interface Gate {
+  /** For a call that changes nothing, and needs a descriptor. */
+  look(name: string, path: string): Promise<void>;
   read<Result>(run: () => Promise<Result>): Promise<Result>;
   change<Result>(
     name: string,
@@ -60,6 +64,8 @@ function gatedFile(file: DiskFile, path: string, { read, change, letGo }: Gate):
   return {
     read: (buffer, position) => read(() => file.read(buffer, position)),
     size: () => read(() => file.size()),
+    isInPlace: () => read(() => file.isInPlace()),
+    tryLock: () => read(() => file.tryLock()),
     write(bytes, position) {
       const write = () => file.write(bytes, position);
       const tear = () => file.write(bytes.subarray(0, bytes.length >>> 1), position);
@@ -73,13 +79,17 @@ function gatedFile(file: DiskFile, path: string, { read, change, letGo }: Gate):
 }
 
 function gatedDisk(gate: Gate): Disk {
-  const { read, change, hold, letGo } = gate;
+  const { look, read, change, hold } = gate;
   return {
-    list: (path) => read(() => nodeDisk.list(path)),
+    async list(path) {
+      await look('list', path);
+      return read(() => nodeDisk.list(path));
+    },
     exists: (path) => read(() => nodeDisk.exists(path)),
     makeFolder: (path) => read(() => nodeDisk.makeFolder(path)),
     async open(path, mode) {
-      if (mode !== 'read') await change('open', path, undefined, noSync);
+      if (mode === 'read') await look('open', path);
+      else await change('open', path, undefined, noSync);
       const file = await read(() => nodeDisk.open(path, mode));
       hold(file.close);
       return gatedFile(file, path, gate);
@@ -88,12 +98,6 @@ function gatedDisk(gate: Gate): Disk {
     link: (path, name) => change('link', path, undefined, () => nodeDisk.link(path, name)),
     remove: (path) => change('remove', path, undefined, () => nodeDisk.remove(path)),
     syncFolder: (path) => change('syncFolder', path, undefined, noSync),
-    async tryLock(path) {
-      const lock = await read(() => nodeDisk.tryLock(path));
-      if (lock === undefined) return undefined;
-      hold(lock.release);
-      return { release: () => letGo(lock.release) };
-    },
   };
 }
 
@@ -143,6 +147,10 @@ export function createMachine(folder: string): Machine {
 
   function gateOf(owner: { readonly alive: boolean }): Gate {
     const gate: Gate = {
+      async look(name, path) {
+        const fault = machine.lookFault({ name, file: basename(path) });
+        if (typeof fault === 'object') throw failure(fault.code, name);
+      },
       read: (run) =>
         work(async () => {
           if (!owner.alive) throw failure('EIO', 'the process is dead');
@@ -210,6 +218,7 @@ export function createMachine(folder: string): Machine {
     },
     rest,
     fault: () => undefined,
+    lookFault: () => undefined,
     calls: [],
     log: [],
     broken: [],

@@ -381,7 +381,7 @@ t.test('when a store is broken on purpose, then the model tells', async (t) => {
     },
   };
   for (const [name, fault] of Object.entries(faults)) {
-    const { failed, errorInstance } = await differences(t, { runs: 300, ...fault });
+    const { failed, errorInstance } = await differences(t, { runs: 3000, ...fault });
     t.ok(failed, `${name}: ${errorInstance}`);
   }
 });

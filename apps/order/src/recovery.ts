@@ -82,15 +82,25 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
     const lost = feed.operations.filter(
       ({ sale, operation_id }) => numbers.has(sale) && !isInFlight(operation_id),
     );
-    await Promise.all(lost.map((sale) => recover(sale.operation_id, sale.item_id)));
-    if (lost.length > 0) {
-      log(
-        'warn',
-        `${lost.length} sales that the order log lacked were recovered, the first being ` +
-          `${lost[0]?.sale}`,
-      );
-    }
+    if (lost.length === 0 || !(await recoverAll(lost))) return false;
+    log(
+      'warn',
+      `${lost.length} sales that the order log lacked were recovered, the first being ` +
+        `${lost[0]?.sale}`,
+    );
     return lost.length === policy.pageSales;
+  }
+
+  /** False when the log has no room for all: these stay pending, and nothing else is wrong. */
+  async function recoverAll(lost: Feed['operations']): Promise<boolean> {
+    try {
+      await Promise.all(lost.map((sale) => recover(sale.operation_id, sale.item_id)));
+      return true;
+    } catch (error) {
+      // The log refuses new purchases by itself; reads go on, and so a start must open.
+      if (error instanceof Failure && error.code === 'storage_full') return false;
+      throw error;
+    }
   }
 
   async function lookAgain(): Promise<void> {
@@ -160,20 +170,22 @@ export async function compareWithFeed(
   if (known !== undefined && known !== feed.catalog_id) {
     throw new Contradiction(
       `the order log belongs to catalog ${known}, but catalog ${feed.catalog_id} answers: one of ` +
-        'the two data folders was replaced',
+        'the two data folders was replaced: put back the one that belongs to the other',
     );
   }
   if (feed.last_sale < lastSale) {
     throw new Contradiction(
       `the order log has sales up to ${lastSale}, but the catalog knows only ${feed.last_sale}: ` +
-        `sales ${feed.last_sale + 1} to ${lastSale} are missing from the catalog's files`,
+        `sales ${feed.last_sale + 1} to ${lastSale} are missing from the catalog's files: restore ` +
+        'these from a copy that has them',
     );
   }
   if (feed.first_sale > watermark + 1) {
     throw new Contradiction(
       `the order log is complete up to sale ${watermark}, but the catalog remembers only sales ` +
         `from ${feed.first_sale} on: sales ${watermark + 1} to ${feed.first_sale - 1} are missing ` +
-        'from the order log',
+        'from the order log: restore it from a copy that has them; what is missing behind these ' +
+        'is then logged again',
     );
   }
   for (const { sale, operation_id } of feed.operations) {

@@ -26,8 +26,9 @@ export interface OrderStore {
    * @throws StorageError when a sale number belongs to another order already
    */
   append(orders: readonly LoggedOrder[]): Promise<void>;
+  /** @throws Failure `unavailable` for an order that is there, and cannot be read */
   find(orderId: string): Promise<LoggedOrder | undefined>;
-  /** Orders by the number of their sale, after one (exclusive). */
+  /** Orders by the number of their sale, after one (exclusive). @throws Failure likewise */
   list(after: number, limit: number): Promise<readonly LoggedOrder[]>;
   /** How far the log reaches: complete up to `watermark`, and with `lastSale` as its highest. */
   reach(): Promise<{ watermark: number; lastSale: number }>;

@@ -1,4 +1,17 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { type Disk, nodeDisk } from '@bazar/storage';
@@ -13,6 +26,7 @@ const header = 'timestamp,item_id,title,order_id,price,sale,checksum\n';
 const base = t.testdir();
 const makeFolder = () => mkdtempSync(join(base, 'data-'));
 const logIn = (folder: string) => join(folder, 'order_log.csv');
+const sizeOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
 interface Opened {
   readonly store: OrderStore;
@@ -345,7 +359,7 @@ t.test('when a power loss left holes in the header, then it is written again', a
   await isRefused(t, `${holed}${reported}\n`, /line 1 .* not as it was written/, 'rows behind it');
 });
 
-t.test('when the disk is full, then purchases are refused until a probe succeeds', async (t) => {
+t.test('when the disk is full, then purchases are refused until it has room', async (t) => {
   const folder = makeFolder();
   const faulty = faultyDisk(nodeDisk);
   const calls: string[] = [];
@@ -369,23 +383,27 @@ t.test('when the disk is full, then purchases are refused until a probe succeeds
     onBroken: (error) => broken.push(error),
   });
   await store.append(ordersOf(1));
+  const reserve = join(folder, 'order_log.reserve');
+  t.equal(readFileSync(reserve).length, 1024 * 1024, 'room for what is on its way is reserved');
   room = 150;
   const full = { name: 'Failure', code: 'storage_full' };
   await t.rejects(store.append(ordersOf(2, 3)), full);
+  t.equal(existsSync(reserve), false, 'it did not suffice on this disk');
   t.equal(readFileSync(logIn(folder), 'utf8'), logOf(ordersOf(1)), 'the half row is taken back');
   t.same(await differences(store, ordersOf(1)), [], 'what was there can be read');
   calls.length = 0;
   await t.rejects(store.assertRoom(), full);
-  t.same(calls, ['order_log.csv.probe'], 'a probe found no room');
-  await t.rejects(Promise.all([store.assertRoom(), store.assertRoom()]), full);
+  t.same(calls, [], 'the next look waits a moment');
+  now += 300;
+  await Promise.all([t.rejects(store.assertRoom(), full), t.rejects(store.assertRoom(), full)]);
+  t.same(calls, ['order_log.reserve'], 'a look found no room');
   now += 200;
   await t.rejects(store.assertRoom(), full);
-  t.equal(calls.length, 1, 'the next probe waits a moment');
+  t.equal(calls.length, 1, 'the next one waits a moment, too');
   now += 100;
   room = Number.POSITIVE_INFINITY;
   await store.assertRoom();
-  t.notOk(readdirSync(folder).includes('order_log.csv.probe'), 'nothing is left of the probe');
-  await store.assertRoom();
+  t.ok(existsSync(reserve), 'the room is reserved again');
   await store.append(ordersOf(2, 3));
   t.same(await differences(store, ordersOf(1, 2, 3)), []);
   t.same(lines, [
@@ -395,6 +413,41 @@ t.test('when the disk is full, then purchases are refused until a probe succeeds
   t.same(broken, []);
   await store.close();
   t.equal(readFileSync(logIn(folder), 'utf8'), logOf(ordersOf(1), ordersOf(2, 3)));
+});
+
+t.test('when the disk is found to be full, then what was sold by then is logged', async (t) => {
+  const folder = makeFolder();
+  const faulty = faultyDisk(withoutSync(nodeDisk));
+  const reserve = join(folder, 'order_log.reserve');
+  let now = 0;
+  let others = 0;
+  // A disk on which others took all that was free: only what the reserve gives back is there.
+  const used = () => [reserve, logIn(folder)].reduce((sum, path) => sum + sizeOf(path), 0);
+  const capacity = 1024 * 1024 + header.length;
+  faulty.onCall = ({ name, bytes }) =>
+    name === 'write' && used() + others + bytes > capacity ? 'ENOSPC' : undefined;
+  const store = await openCsvStore({
+    disk: faulty.disk,
+    folder,
+    monotonic: () => now,
+    log: () => {},
+    onBroken: t.fail,
+  });
+  await store.append(ordersOf(1, 2, 3));
+  await store.append(ordersOf(4));
+  t.same(await differences(store, ordersOf(1, 2, 3, 4)), [], 'it was sold, and it is logged');
+  const full = { name: 'Failure', code: 'storage_full' };
+  now += 300;
+  await t.rejects(store.assertRoom(), full, 'nobody else is let in');
+  await store.close();
+  const again = await openIn(folder, faulty.disk);
+  await t.rejects(again.store.assertRoom(), full, 'nor after a start');
+  await again.store.append(ordersOf(5));
+  t.match(again.lines, ['warn: order_log.csv has no room to grow: purchases are refused']);
+  t.same(await differences(again.store, ordersOf(1, 2, 3, 4, 5)), []);
+  others = capacity;
+  await t.rejects(again.store.append(ordersOf(6)), full, 'when nothing at all is left');
+  await again.store.close();
 });
 
 t.test('when a sync fails, then nothing is acknowledged and the process must stop', async (t) => {
@@ -475,19 +528,99 @@ t.test('when the file of the catalog’s id is damaged, then the start is refuse
   }
 });
 
+t.test('when somebody removes the lock file, then a second process is refused', async (t) => {
+  const folder = makeFolder();
+  const { store, broken } = await openIn(folder);
+  await store.append(ordersOf(1));
+  rmSync(join(folder, 'order.lock'));
+  const inUse = { name: 'StorageError', message: /in use .* \(it holds order_log\.csv\)/ };
+  await t.rejects(openIn(folder), inUse);
+  await store.append(ordersOf(2));
+  t.same(broken, []);
+  await store.close();
+  t.same(await ordersIn(folder), ordersOf(1, 2));
+});
+
+t.test('when the log is tampered with under its store, then nothing is acknowledged', async (t) => {
+  const tampers = {
+    removed: (path: string) => rmSync(path),
+    moved: (path: string) => renameSync(path, `${path}.old`),
+    emptied: (path: string) => truncateSync(path, 0),
+    lengthened: (path: string) => appendFileSync(path, '2024-01-01,1,x\n'),
+    replaced(path: string) {
+      writeFileSync(`${path}.new`, readFileSync(path));
+      renameSync(`${path}.new`, path);
+    },
+    'saved by a spreadsheet'(path: string) {
+      writeFileSync(path, readFileSync(path, 'utf8').replaceAll('\n', '\r\n'));
+    },
+  };
+  for (const [what, tamper] of Object.entries(tampers)) {
+    const folder = makeFolder();
+    const { store, broken } = await openIn(folder);
+    await store.append(ordersOf(1));
+    await store.reach();
+    tamper(logIn(folder));
+    await t.rejects(store.append(ordersOf(2)), { name: 'StorageBroken' }, what);
+    await t.rejects(store.append(ordersOf(3)), { name: 'StorageBroken' }, what);
+    t.match(broken[0], { message: /^order_log\.csv is not as this process left it/ });
+    t.equal(await store.find(orderOf(2).orderId), undefined);
+    await store.close();
+  }
+});
+
+t.test('when the log of an idle store is removed, then the next look finds it', async (t) => {
+  const folder = makeFolder();
+  const { store, broken } = await openIn(folder);
+  await store.append(ordersOf(1));
+  rmSync(logIn(folder));
+  await t.rejects(store.reach(), { name: 'StorageBroken' });
+  t.match(broken, [{ message: /order_log\.csv was removed or replaced/ }]);
+  await store.close();
+});
+
+t.test('when a log is missing that was begun before, then that is said', async (t) => {
+  const folder = makeFolder();
+  const { store, lines } = await openIn(folder);
+  t.same(lines, [], 'a first start has nothing to say');
+  await store.adoptCatalog('3f2b1c00-1111-4222-8333-444455556666');
+  await store.close();
+  rmSync(logIn(folder));
+  const again = await openIn(folder);
+  t.match(again.lines, [/^warn: order_log\.csv was missing/]);
+  await again.store.close();
+});
+
 t.test('when a row is damaged while the store is open, then it is not served', async (t) => {
   const folder = makeFolder();
   const { store } = await openIn(folder);
   await store.append(ordersOf(1, 2));
   const text = readFileSync(logIn(folder), 'utf8');
   writeFileSync(logIn(folder), text.replace('Book 2', 'Book X'));
-  await t.rejects(store.find(orderOf(1).orderId), { message: /byte 53: the row was damaged/ });
+  const unreadable = {
+    name: 'Failure',
+    code: 'unavailable',
+    cause: { message: 'order_log.csv, byte 53: the row was damaged after its writing' },
+  };
+  await t.rejects(store.find(orderOf(1).orderId), unreadable);
+  await t.rejects(store.list(0, 2), unreadable);
   t.same(await store.find(orderOf(2).orderId), orderOf(2));
   await store.close();
 });
 
-t.test('when the folder is a file, then the start is refused', async (t) => {
+t.test('when a file or folder is something else, then the start names it', async (t) => {
   const folder = makeFolder();
-  mkdirSync(join(folder, 'order_log.csv'));
-  await t.rejects(openIn(folder));
+  mkdirSync(logIn(folder));
+  await t.rejects(openIn(folder), {
+    name: 'StorageError',
+    message: `${logIn(folder)} is a folder where a file should be`,
+  });
+  rmSync(logIn(folder), { recursive: true });
+  execFileSync('mkfifo', [logIn(folder)]);
+  await t.rejects(openIn(folder), { name: 'StorageError', message: /is a pipe or a device/ });
+  const file = logIn(folderWith(''));
+  await t.rejects(openIn(file), {
+    name: 'StorageError',
+    message: `${file} is a file where a folder should be`,
+  });
 });

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import type { Disk, DiskFile, Lock } from '@bazar/storage';
+import type { Disk, DiskFile } from '@bazar/storage';
 
 /** A call that changes, or is to secure, what is on the disk. */
 export interface Call {
@@ -15,14 +15,13 @@ export interface FaultyDisk {
   onCall: (call: Call) => string | number | undefined;
   /** How many files are open. */
   readonly openFiles: number;
-  /** Drops every open file and lock, as a kill would. */
+  /** Drops every open file, and its lock, as a kill would. */
   crash(): Promise<void>;
 }
 
 /** A disk that can be told to fail, and that can be left behind in the middle of anything. */
 export function faultyDisk(disk: Disk): FaultyDisk {
   const files = new Set<DiskFile>();
-  const locks = new Set<Lock>();
   const faulty: FaultyDisk = {
     disk: { ...disk },
     onCall: () => undefined,
@@ -34,9 +33,7 @@ export function faultyDisk(disk: Disk): FaultyDisk {
 
   async function crash(): Promise<void> {
     await Promise.all([...files].map((file) => file.close()));
-    await Promise.all([...locks].map((lock) => lock.release()));
     files.clear();
-    locks.clear();
   }
 
   function ask(name: Call['name'], path: string, bytes = 0): number {
@@ -74,21 +71,8 @@ export function faultyDisk(disk: Disk): FaultyDisk {
     };
   }
 
-  async function tryLock(path: string): Promise<Lock | undefined> {
-    const lock = await disk.tryLock(path);
-    if (lock === undefined) return undefined;
-    locks.add(lock);
-    return {
-      async release() {
-        locks.delete(lock);
-        await lock.release();
-      },
-    };
-  }
-
   Object.assign(faulty.disk, {
     open,
-    tryLock,
     async rename(from: string, to: string) {
       ask('rename', from);
       await disk.rename(from, to);

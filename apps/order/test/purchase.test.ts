@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createCatalog, openCsvStore as openCatalogStore } from '@bazar/catalog';
 import { Failure } from '@bazar/contracts';
@@ -10,7 +10,7 @@ import { createPurchases, type Sell } from '../src/purchase.js';
 import { Contradiction, createRecovery, type ReadFeed } from '../src/recovery.js';
 import { openCsvStore } from '../src/store/csv.js';
 import type { LoggedOrder, OrderStore } from '../src/store.js';
-import { faultyDisk, withoutSync } from './faulty-disk.js';
+import { type Call, faultyDisk, withoutSync } from './faulty-disk.js';
 import { orderOf } from './store-suite.js';
 
 const base = t.testdir();
@@ -33,14 +33,23 @@ interface Wires {
 }
 
 /** A catalog and an order service in this process: real rules on real files. */
-async function openShop(t: Test, { folder = mkdtempSync(join(base, 'shop-')), csv = books } = {}) {
+async function openShop(
+  t: Test,
+  {
+    folder = mkdtempSync(join(base, 'shop-')),
+    csv = books,
+    onOrderCall = (_call: Call): string | undefined => undefined,
+  } = {},
+) {
   const catalogFolder = join(folder, 'catalog');
   const orderFolder = join(folder, 'order');
   await nodeDisk.makeFolder(catalogFolder);
   const file = join(catalogFolder, 'catalog_data.csv');
   if (!(await nodeDisk.exists(file))) writeFileSync(file, csv);
+  const clock = { now: 0 };
   const catalogDisk = faultyDisk(withoutSync(nodeDisk));
   const orderDisk = faultyDisk(withoutSync(nodeDisk));
+  orderDisk.onCall = onOrderCall;
   const fails = (error: Error) => t.fail('a disk broke', { error });
   const catalog = createCatalog({
     after: soon,
@@ -58,7 +67,7 @@ async function openShop(t: Test, { folder = mkdtempSync(join(base, 'shop-')), cs
   const store = await openCsvStore({
     disk: orderDisk.disk,
     folder: orderFolder,
-    monotonic: () => 0,
+    monotonic: () => clock.now,
     log: () => {},
     onBroken: fails,
   });
@@ -113,6 +122,7 @@ async function openShop(t: Test, { folder = mkdtempSync(join(base, 'shop-')), cs
     wires,
     asked,
     orderDisk,
+    clock,
     logFile: join(orderFolder, 'order_log.csv'),
     crash,
   };
@@ -368,7 +378,11 @@ t.test('when the service may not sell yet, then it repeats answers and no more',
       throw new Failure('unavailable', 'not yet');
     },
   });
-  t.same(problemOf(await closed.purchase(wish)), { code: 'unavailable', detail: 'not yet' });
+  t.same(problemOf(await closed.purchase(wish)), {
+    code: 'unavailable',
+    detail: 'not yet',
+    nothing_done: true,
+  });
   await shop.purchases.purchase(wish);
   t.match(await closed.purchase(wish), { result: 'sold', replayed: true });
 });
@@ -399,6 +413,32 @@ t.test('when the log has no room, then no further copy is spent on refused buyer
   await t.rejects(shop.purchases.recover(wish.order_id, 3), { code: 'storage_full' });
   t.equal(shop.asked.length, asked, 'the catalog is not asked any more');
   t.match(await shop.audit(), { balanced: true, sold: 2, logged: 1, pending: 1 });
+});
+
+t.test('when a lacking sale finds no room in the log, then the rest opens', async (t) => {
+  const first = await openShop(t);
+  await first.purchases.purchase(operation({ item_id: 1 }));
+  await first.store.adoptCatalog((await first.catalog.operations(0, 1, 0)).catalogId);
+  first.wires.sell = losesAnswers;
+  await first.purchases.purchase(operation());
+  await first.crash();
+  rmSync(first.logFile.replace('.csv', '.reserve'));
+  // What is written again in its place needs no room.
+  const full = ({ name, file }: Call) =>
+    name === 'write' && file === 'order_log.reserve' ? 'ENOSPC' : undefined;
+  const shop = await openShop(t, { folder: first.folder, onOrderCall: full });
+  const recovery = recoveryOf(t, shop);
+  recovery.start();
+  await until(() => recovery.health() === 'ok');
+  recovery.assertOpen();
+  t.equal(problemOf(await shop.purchases.purchase(operation())).code, 'storage_full');
+  t.same(shop.asked, [], 'nothing is sold that could not be logged');
+  t.equal(recovery.health(), 'ok', 'the catalog has nothing to do with it');
+  shop.orderDisk.onCall = () => undefined;
+  shop.clock.now += 1000;
+  await until(async () => (await shop.store.reach()).watermark === 2);
+  t.match(await shop.purchases.purchase(operation()), { result: 'sold' });
+  await isBalanced(t, shop, 3);
 });
 
 t.test('when the order service died behind the catalog, then the sale is logged', async (t) => {

@@ -25,6 +25,8 @@ export type DiskCallName =
   | 'sync'
   | 'truncate'
   | 'size'
+  | 'isInPlace'
+  | 'tryLock'
   | 'close'
   | 'list'
   | 'exists'
@@ -32,9 +34,7 @@ export type DiskCallName =
   | 'link'
   | 'remove'
   | 'makeFolder'
-  | 'syncFolder'
-  | 'tryLock'
-  | 'release';
+  | 'syncFolder';
 
 /** What is to fail, and how. */
 export interface Fault {

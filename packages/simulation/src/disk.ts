@@ -48,12 +48,18 @@ export interface DiskMutant {
   readonly ignoreFolderSync?: boolean;
 }
 
+export interface OpenFile {
+  readonly inode: Inode;
+  readonly process: Process;
+  /** Several may share a lock. */
+  lock: 'none' | 'shared' | 'own';
+}
+
 /** What the processes of one disk share. */
 export interface Machine {
   readonly entries: Entries;
   readonly folders: Set<string>;
-  readonly locks: Map<Inode, { readonly alive: () => boolean }>;
-  readonly open: Map<object, { readonly inode: Inode; readonly process: Process }>;
+  readonly open: Map<object, OpenFile>;
   readonly mutant: DiskMutant;
   createInode(): Inode;
   /** How many bytes of a write there is room for. */
@@ -78,7 +84,6 @@ export function createDisk(options: DiskOptions): SimulatedDisk {
   const processes = new Set<Process>();
   const entries = createEntries(random);
   const calls = createDiskCalls({ random, delayMs });
-  const locks: Machine['locks'] = new Map();
   const open: Machine['open'] = new Map();
 
   function living(): Set<Inode> {
@@ -99,7 +104,6 @@ export function createDisk(options: DiskOptions): SimulatedDisk {
   const machine: Machine = {
     entries,
     folders: new Set(['/']),
-    locks,
     open,
     mutant,
     createInode: () => createInode(random, sectorBytes),
@@ -118,7 +122,6 @@ export function createDisk(options: DiskOptions): SimulatedDisk {
     powerLoss() {
       for (const process of processes) process.kill();
       processes.clear();
-      locks.clear();
       open.clear();
       entries.losePower();
       for (const inode of living()) inode.losePower();

@@ -1,5 +1,5 @@
 import { basename, dirname, resolve } from 'node:path';
-import type { Machine } from './disk.js';
+import type { Machine, OpenFile } from './disk.js';
 import { type DiskCallName, type DiskCalls, diskError, type Effect } from './disk-call.js';
 import type { Inode } from './inode.js';
 import type { Process } from './process.js';
@@ -14,6 +14,10 @@ export interface ProcessFile {
   sync(): Promise<void>;
   truncate(length: number): Promise<void>;
   size(): Promise<number>;
+  /** False once its path leads to another file, or to none. */
+  isInPlace(): Promise<boolean>;
+  /** Until it is closed or its process dies; those that are open to read only may share it. */
+  tryLock(): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -31,7 +35,6 @@ export interface ProcessDisk {
   remove(path: string): Promise<void>;
   makeFolder(path: string): Promise<void>;
   syncFolder(path: string): Promise<void>;
-  tryLock(path: string): Promise<{ release(): Promise<void> } | undefined>;
 }
 
 /** How often some unsynced sectors reach the platter by themselves before a write. */
@@ -43,7 +46,7 @@ export function createProcessDisk(
   { perform }: DiskCalls,
   random: Random,
 ): ProcessDisk {
-  const { entries, folders, locks } = machine;
+  const { entries, folders } = machine;
 
   function ask<Result>(name: DiskCallName, path: string, whole: (absolute: string) => Result) {
     const absolute = resolve('/', path);
@@ -121,17 +124,6 @@ export function createProcessDisk(
         if (!folders.has(absolute)) throw diskError('ENOENT', 'syncFolder', absolute);
         if (machine.mutant.ignoreFolderSync !== true) entries.sync(absolute);
       }),
-    tryLock: (path) =>
-      ask('tryLock', path, (absolute) => {
-        const inode = entries.get(absolute) ?? make(absolute, 'tryLock');
-        if (locks.get(inode)?.alive() === true) return undefined;
-        const holder = { alive: () => process.alive };
-        locks.set(inode, holder);
-        const release = () => {
-          if (locks.get(inode) === holder) locks.delete(inode);
-        };
-        return { release: () => ask('release', absolute, release) };
-      }),
   };
 }
 
@@ -150,7 +142,8 @@ function createProcessFile(
   { path, inode, writable }: Access,
 ): ProcessFile {
   const descriptor = {};
-  machine.open.set(descriptor, { inode, process });
+  const opened: OpenFile = { inode, process, lock: 'none' };
+  machine.open.set(descriptor, opened);
 
   function check(name: DiskCallName): void {
     const writes = name === 'write' || name === 'truncate';
@@ -193,6 +186,16 @@ function createProcessFile(
     return ask(name, { whole: inode.sync, half: inode.writeBack, failed: inode.failSync });
   }
 
+  function lock(): boolean {
+    const wished = writable ? 'own' : 'shared';
+    for (const other of machine.open.values()) {
+      const holds = other !== opened && other.inode === inode && other.process.alive;
+      if (holds && (other.lock === 'own' || (other.lock === 'shared' && writable))) return false;
+    }
+    opened.lock = wished;
+    return true;
+  }
+
   return {
     read(buffer, position) {
       const whole = () => inode.read(buffer, position);
@@ -208,6 +211,8 @@ function createProcessFile(
     truncate: (length) =>
       ask('truncate', { whole: () => inode.truncate(length) }, { bytes: length }),
     size: () => ask('size', { whole: () => inode.size }),
+    isInPlace: () => ask('isInPlace', { whole: () => machine.entries.get(path) === inode }),
+    tryLock: () => ask('tryLock', { whole: lock }),
     close: () => ask('close', { whole: () => void machine.open.delete(descriptor) }),
   };
 }

@@ -162,18 +162,50 @@ t.test('when a process is killed, then its calls end and the page cache stays', 
     const first = createProcess('killed');
     const killed = disk.disk(first);
     const file = await killed.open('file', 'write');
-    await killed.tryLock('lock');
-    seen.add(`locked: ${(await view.tryLock('lock')) === undefined}`);
+    const locks = (process: ProcessDisk) =>
+      process.open('lock', 'create').then((file) => file.tryLock());
+    await locks(killed);
+    seen.add(`locked: ${!(await locks(view))}`);
     await file.write(fresh, 0);
     first.kill();
     for (const call of [file.datasync(), killed.list('/'), file.close()]) {
       call.finally(() => seen.add('a dead process was answered'));
     }
-    seen.add(`free: ${(await view.tryLock('lock')) !== undefined}`);
+    seen.add(`free: ${await locks(view)}`);
     seen.add(`read back: ${classify(await read(disk, 'file'))}`);
   }, classify);
   t.same([...seen], ['locked: true', 'free: true', 'read back: new']);
   t.ok(counts.has('old') && counts.has('torn') && counts.has('new'), 'it was never synced');
+});
+
+t.test('when a file is locked, then only those who read may share it', async (t) => {
+  const { disk, view } = start('locks');
+  const other = disk.disk(createProcess('second'));
+  await write(view, 'file', old);
+  const writer = await view.open('file', 'write');
+  const readers = [await view.open('file', 'read'), await other.open('file', 'read')];
+  t.ok(await writer.tryLock());
+  t.ok(await writer.tryLock(), 'it has it already');
+  for (const reader of readers) t.notOk(await reader.tryLock());
+  await writer.close();
+  for (const reader of readers) t.ok(await reader.tryLock());
+  const next = await other.open('file', 'write');
+  t.notOk(await next.tryLock());
+  for (const reader of readers) await reader.close();
+  t.ok(await next.tryLock());
+});
+
+t.test('when the name of an open file is taken away, then the file can tell', async (t) => {
+  const { view } = start('names');
+  await write(view, 'file', old);
+  const file = await view.open('file', 'read');
+  t.ok(await file.isInPlace());
+  await view.rename('file', 'moved');
+  t.notOk(await file.isInPlace());
+  await write(view, 'file', fresh);
+  t.notOk(await file.isInPlace(), 'another file has the name');
+  await view.rename('moved', 'file');
+  t.ok(await file.isInPlace());
 });
 
 t.test('when a call is interrupted, then its effect is none, a part, or all', async (t) => {

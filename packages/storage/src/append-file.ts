@@ -1,12 +1,21 @@
 import { basename, dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { type Disk, type DiskFile, readFully, writeFully } from './disk.js';
-import { changedMeanwhile, isFull, StorageBroken, StorageFull, storageError } from './errors.js';
-import { hasRoom } from './room.js';
+import {
+  changedMeanwhile,
+  isFull,
+  isOutOfHandles,
+  StorageBroken,
+  StorageFull,
+  storageError,
+} from './errors.js';
+import { openAsWriter } from './lock.js';
 
 export interface AppendFileOptions {
   readonly disk: Disk;
   readonly path: string;
+  /** The file, if `openAsWriter` has opened it already; it is closed when this fails. */
+  readonly file?: DiskFile | undefined;
   /** Called once, when the file can no longer be trusted: the process must stop. */
   readonly onBroken: (error: StorageBroken) => void;
   /** How much of an existing file is valid, in bytes; what follows is cut off. Default: all. */
@@ -27,15 +36,19 @@ export interface AppendFile {
    * unknown what was kept, now and at every later call
    */
   append(bytes: Buffer): Promise<number>;
-  /** Whether there is room for so many bytes, found by writing them to a file beside this one. */
-  probe(bytes: number): Promise<boolean>;
+  /**
+   * Makes sure that the file is still the one that its path leads to, and not cut short; each
+   * append does so by itself.
+   * @throws StorageBroken when it is not, now and at every later call
+   */
+  verify(): Promise<void>;
   /** Reads from a byte position; short at the end of the file. */
   read(position: number, length: number): Promise<Buffer>;
   close(): Promise<void>;
 }
 
 /**
- * Opens a file that grows at its end, and makes it if absent. What the file holds was perhaps
+ * Opens a file that grows at its end as its one writer, and makes it if absent. What the file holds was perhaps
  * never synced, or its sync failed and the page cache does not say so (Rebello et al., "Can
  * Applications Recover from fsync Failures?", 2020): all but `syncedBytes` is therefore written
  * again in its place before the first append.
@@ -46,7 +59,7 @@ export async function openAppendFile(options: AppendFileOptions): Promise<Append
   const { disk, path } = options;
   const name = basename(path);
   try {
-    const file = await disk.open(path, 'create');
+    const file = options.file ?? (await openAsWriter(disk, path, 'create'));
     try {
       const validBytes = options.validBytes ?? (await file.size());
       const found = await rewrite(file, options.syncedBytes ?? 0, validBytes);
@@ -68,6 +81,8 @@ async function syncWithFolder(disk: Disk, file: DiskFile, path: string): Promise
     await file.sync();
     await disk.syncFolder(dirname(path));
   } catch (error) {
+    // The folder could not even be opened: nothing was synced, and nothing failed to be.
+    if (isOutOfHandles(error)) throw error;
     throw broken(basename(path), 'could not be synced', error);
   }
 }
@@ -95,16 +110,35 @@ async function rewrite(file: DiskFile, from: number, to: number): Promise<number
 }
 
 function appendTo(file: DiskFile, size: number, options: AppendFileOptions): AppendFile {
-  const { disk, path, onBroken } = options;
+  const { path, onBroken } = options;
   const name = basename(path);
   let synced = size;
   let busy = false;
+  let closed = false;
   let broke: StorageBroken | undefined;
 
   function breaks(error: unknown, what: string): StorageBroken {
+    // A look and an append may find the same at the same time.
+    if (broke !== undefined) return broke;
     broke = broken(name, what, error);
     onBroken(broke);
     return broke;
+  }
+
+  /**
+   * What is written to a file that was removed, replaced or cut is lost though its sync succeeds.
+   * @param isWrong tells of a length in bytes
+   */
+  async function look(isWrong: (size: number) => boolean): Promise<void> {
+    const reason = await findFault(isWrong).catch((error: unknown) => error);
+    if (reason === undefined || closed) return;
+    throw breaks(reason, 'is not as this process left it');
+  }
+
+  async function findFault(isWrong: (size: number) => boolean): Promise<string | undefined> {
+    if (!(await file.isInPlace())) return `${path} was removed or replaced`;
+    const length = await file.size();
+    return isWrong(length) ? `it has ${length} bytes, and ${synced} were written` : undefined;
   }
 
   async function write(bytes: Buffer): Promise<void> {
@@ -146,6 +180,7 @@ function appendTo(file: DiskFile, size: number, options: AppendFileOptions): App
       if (busy) throw new Error(`${name}: an append began before the last one ended`);
       busy = true;
       try {
+        await look((length) => length !== synced);
         await write(bytes);
         await sync();
         const offset = synced;
@@ -155,13 +190,19 @@ function appendTo(file: DiskFile, size: number, options: AppendFileOptions): App
         busy = false;
       }
     },
-    probe: (bytes) => hasRoom(disk, `${path}.probe`, bytes),
+    async verify() {
+      if (broke !== undefined) throw broke;
+      // Not before it was asked, for an append may be under way: then the file is longer.
+      const atLeast = synced;
+      await look((length) => length < atLeast);
+    },
     async read(position, length) {
       const buffer = Buffer.allocUnsafe(length);
       return buffer.subarray(0, await readFully(file, buffer, position));
     },
     async close() {
       if (busy) throw new Error(`${name}: closed before the last append ended`);
+      closed = true;
       await file.close();
     },
   };

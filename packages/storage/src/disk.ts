@@ -1,9 +1,18 @@
-import { close as closeWithCallback, constants, open as openWithCallback } from 'node:fs';
-import { access, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { constants, fstatSync, statSync } from 'node:fs';
+import {
+  access,
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { tryLock } from 'fs-native-extensions';
-import { StorageFull } from './errors.js';
+import { StorageError, StorageFull } from './errors.js';
 
 /** An open file. Every call may reject with an error that has a `code` such as `ENOSPC`. */
 export interface DiskFile {
@@ -16,11 +25,14 @@ export interface DiskFile {
   sync(): Promise<void>;
   truncate(length: number): Promise<void>;
   size(): Promise<number>;
+  /** False once its path leads to another file, or to none: who writes here writes for nobody. */
+  isInPlace(): Promise<boolean>;
+  /**
+   * Locks the file until it is closed, or its process dies. False while another open file has the
+   * lock; files that were opened to read only may have it together.
+   */
+  tryLock(): Promise<boolean>;
   close(): Promise<void>;
-}
-
-export interface Lock {
-  release(): Promise<void>;
 }
 
 /** `read`: only; `write`: read and write, must exist; `create`: likewise, made if absent. */
@@ -28,6 +40,7 @@ export type OpenMode = 'read' | 'write' | 'create';
 
 /** The file system as an argument, so that a test can lose, tear and refuse writes. */
 export interface Disk {
+  /** @throws StorageError for a folder, a pipe or a device; the system's error */
   open(path: string, mode: OpenMode): Promise<DiskFile>;
   /** The names in a folder, without their path, in no order. */
   list(folder: string): Promise<string[]>;
@@ -36,12 +49,13 @@ export interface Disk {
   /** Gives a file a second name, which must be free. */
   link(path: string, name: string): Promise<void>;
   remove(path: string): Promise<void>;
-  /** Makes a folder and those above it, durably; one that exists is fine. */
+  /**
+   * Makes a folder and those above it, durably; one that exists is fine.
+   * @throws StorageError where a file is in the way; the system's error
+   */
   makeFolder(path: string): Promise<void>;
   /** Makes what was created, renamed and removed in a folder durable. */
   syncFolder(path: string): Promise<void>;
-  /** The lock on a file (made if absent), or undefined while another holder has it. */
-  tryLock(path: string): Promise<Lock | undefined>;
 }
 
 const flags = {
@@ -58,29 +72,75 @@ export const nodeDisk: Disk = {
     access(path).then(
       () => true,
       (error: unknown) => {
-        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+        if (isCode(error, 'ENOENT')) return false;
         throw error;
       },
     ),
   rename,
   link,
   remove: (path) => rm(path),
-  async makeFolder(path) {
-    const first = await mkdir(path, { recursive: true });
-    if (first === undefined) return;
-    // Each new folder is an entry in the one above, which a power loss may take back.
-    const above = dirname(resolve(first));
-    for (let folder = dirname(resolve(path)); folder.length >= above.length; ) {
-      await syncFolder(folder);
-      if (folder === dirname(folder)) break;
-      folder = dirname(folder);
-    }
-  },
+  makeFolder,
   syncFolder,
-  tryLock: lockFile,
 };
 
+/** One by one: `mkdir` with `recursive` does not end where a folder cannot be, as under /proc. */
+async function makeFolder(path: string): Promise<void> {
+  const missing: string[] = [];
+  let folder = resolve(path);
+  for (; folder !== dirname(folder) && !(await isFolder(folder)); folder = dirname(folder)) {
+    missing.unshift(folder);
+  }
+  for (const made of missing) {
+    await mkdir(made).catch(async (error: unknown) => {
+      // Another process may have made it meanwhile.
+      if (!(await isFolder(made))) throw error;
+    });
+    // Each new folder is an entry in the one above, which a power loss may take back.
+    await syncFolder(dirname(made));
+  }
+}
+
+/** @throws StorageError for what is there, and is no folder */
+async function isFolder(path: string): Promise<boolean> {
+  const found = await statOf(path);
+  if (found === undefined || found.isDirectory()) return found !== undefined;
+  throw new StorageError(`${path} is a file where a folder should be`);
+}
+
+async function statOf(path: string) {
+  try {
+    return await stat(path);
+  } catch (error) {
+    // Below a file there is nothing either; what is in the way is found further up.
+    if (isCode(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}
+
+function isCode(error: unknown, ...codes: readonly string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
+}
+
+/** To open a pipe would wait for its other end, for ever; and a folder or a device is no file. */
+async function refuseStrange(path: string): Promise<void> {
+  const found = await statOf(path);
+  if (found === undefined || found.isFile()) return;
+  const kind = found.isDirectory() ? 'a folder' : 'a pipe or a device';
+  throw new StorageError(`${path} is ${kind} where a file should be`);
+}
+
+/**
+ * What of a file is locked. On Windows nobody else can read what is locked, so it is a byte that no
+ * file ever has; elsewhere a lock concerns lockers only, and macOS knows none but of a whole file.
+ */
+const lockRange =
+  process.platform === 'win32' ? { offset: 2 ** 52, length: 1 } : { offset: 0, length: 0 };
+
+/** A handle that nobody refers to is closed by the garbage collector, and its lock goes with it. */
+const locked = new Set<FileHandle>();
+
 async function openFile(path: string, mode: OpenMode): Promise<DiskFile> {
+  await refuseStrange(path);
   const handle = await open(path, flags[mode], 0o644);
   return {
     read: async (buffer, position) =>
@@ -90,9 +150,28 @@ async function openFile(path: string, mode: OpenMode): Promise<DiskFile> {
     datasync: () => handle.datasync(),
     sync: () => handle.sync(),
     truncate: (length) => handle.truncate(length),
-    size: async () => (await handle.stat()).size,
-    close: () => handle.close(),
+    // These two are asked before every append. What they ask for is in the kernel's memory: by way
+    // of a thread the answer would take ten times as long.
+    size: async () => fstatSync(handle.fd).size,
+    isInPlace: async () => isSameFile(handle, path),
+    async tryLock() {
+      const { offset, length } = lockRange;
+      const isLocked = tryLock(handle.fd, offset, length, { shared: mode === 'read' });
+      if (isLocked) locked.add(handle);
+      return isLocked;
+    },
+    close() {
+      locked.delete(handle);
+      return handle.close();
+    },
   };
+}
+
+/** Numbers of files may be larger than a double holds. */
+function isSameFile({ fd }: FileHandle, path: string): boolean {
+  const here = fstatSync(fd, { bigint: true });
+  const there = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return here.ino === there?.ino && here.dev === there.dev;
 }
 
 async function syncFolder(path: string): Promise<void> {
@@ -102,27 +181,6 @@ async function syncFolder(path: string): Promise<void> {
   } finally {
     await handle.close();
   }
-}
-
-const openDescriptor = promisify(openWithCallback);
-const closeDescriptor = promisify(closeWithCallback);
-
-/**
- * A lock of the operating system on the whole file: it stays while its holder is stopped and goes
- * with its holder's death, unlike a lock file with a stale time.
- */
-async function lockFile(path: string): Promise<Lock | undefined> {
-  // A bare descriptor: a FileHandle that nobody refers to is closed by the garbage collector, and
-  // the lock would be gone while its holder still writes.
-  const descriptor = await openDescriptor(path, flags.create, 0o644);
-  try {
-    if (tryLock(descriptor)) return { release: () => closeDescriptor(descriptor) };
-  } catch (error) {
-    await closeDescriptor(descriptor);
-    throw error;
-  }
-  await closeDescriptor(descriptor);
-  return undefined;
 }
 
 /** Fills the buffer from a byte position; resolves to the count, short only at the file's end. */

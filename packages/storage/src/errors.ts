@@ -23,7 +23,10 @@ export class BadFile extends StorageError {
   }
 }
 
-/** Nothing of the write was kept: the disk is full. The same write may succeed later. */
+/**
+ * Nothing of the write was kept: the disk is full, or too many files are open. The same write may
+ * succeed later.
+ */
 export class StorageFull extends StorageError {
   override name = 'StorageFull';
 }
@@ -43,11 +46,21 @@ export function changedMeanwhile(file: string): StorageBroken {
 }
 
 const fullCodes: readonly unknown[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
+/** No more files can be opened, by this process or on this machine. */
+const handleCodes: readonly unknown[] = ['EMFILE', 'ENFILE'];
 
-/** True for an error that says "no room", from a disk or from this package. */
+/**
+ * True for an error that says "no room for the moment", on the disk or among the open files, from
+ * a disk or from this package.
+ */
 export function isFull(error: unknown): boolean {
-  if (error instanceof StorageFull) return true;
+  if (error instanceof StorageFull || isOutOfHandles(error)) return true;
   return error instanceof Error && 'code' in error && fullCodes.includes(error.code);
+}
+
+/** True for an error that says that a file could not be opened because too many are open. */
+export function isOutOfHandles(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && handleCodes.includes(error.code);
 }
 
 /** An error of the disk as one of this package's, with a sentence that names the file. */
@@ -59,11 +72,27 @@ export function storageError(error: unknown, sentence: string): StorageError {
     : new StorageError(message, { cause: error });
 }
 
+/** What the system's codes mean for a person, in half a sentence. */
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not do that there',
+  EPERM: 'this user may not do that there',
+  EROFS: 'the disk is mounted to be read only',
+  ENOENT: 'it is not there, and cannot be made',
+  ENOTDIR: 'there is a file where a folder should be',
+  ENAMETOOLONG: 'the name is too long',
+  ELOOP: 'its links lead in a circle',
+  EMFILE: 'too many files are open',
+  ENFILE: 'too many files are open on this machine',
+};
+
 /**
  * What a person can do something about, in a sentence: what this package found, or what the system
- * said of a folder (it may not be written, or is none). Undefined for a mistake in the program.
+ * said of a file or folder. Undefined for a mistake in the program.
  */
 export function troubleOf(error: unknown): string | undefined {
   if (error instanceof StorageError) return error.message;
-  return error instanceof Error && 'syscall' in error ? error.message : undefined;
+  if (!(error instanceof Error && 'syscall' in error && 'code' in error)) return undefined;
+  const reason = reasons[String(error.code)];
+  if (reason === undefined || !('path' in error)) return error.message;
+  return `${error.path}: ${reason} (${error.code})`;
 }

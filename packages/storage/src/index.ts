@@ -3,7 +3,6 @@ export { money, wholeNumber } from './cells.js';
 export {
   type Disk,
   type DiskFile,
-  type Lock,
   nodeDisk,
   type OpenMode,
   readFully,
@@ -20,7 +19,8 @@ export { createIdIndex, type IdIndex } from './id-index.js';
 export { type Journal, type JournalOptions, openJournal, type Segment } from './journal.js';
 export type { OnRecord, Place } from './journal-scan.js';
 export { type Lines, wholeLines } from './lines.js';
-export { lockFiles } from './lock.js';
+export { type Lock, lockFiles, openAsWriter } from './lock.js';
+export { openReserve, type Reserve } from './reserve.js';
 export {
   parseRows,
   type ReadTableOptions,

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { type AppendFile, openAppendFile } from './append-file.js';
 import type { Disk } from './disk.js';
 import { StorageBroken, StorageError, StorageFull } from './errors.js';
@@ -7,8 +6,7 @@ import { writeLine } from './journal-record.js';
 import { type Replay, replaySegments } from './journal-replay.js';
 import type { OnRecord, Place } from './journal-scan.js';
 import { maxLineBytes } from './lines.js';
-import { hasRoom } from './room.js';
-import { beginSegment, segmentPath } from './segment.js';
+import { beginSegment, holdSegments, segmentPath } from './segment.js';
 
 export interface JournalOptions {
   readonly disk: Disk;
@@ -48,6 +46,11 @@ export interface Journal {
    * @throws StorageFull when there was no room: the old segment is then written on
    */
   rotate(): Promise<void>;
+  /**
+   * Makes sure that the segment being written was not removed, replaced or cut short.
+   * @throws StorageBroken when it was
+   */
+  verify(): Promise<void>;
   /** Deletes the segments up to this number and with it; never the one being written. */
   retire(upTo: number): Promise<void>;
   /**
@@ -55,8 +58,6 @@ export interface Journal {
    * @throws StorageError naming the place if it is no longer what was written
    */
   read(place: Pick<Place, 'segment' | 'offset' | 'length'>): Promise<string>;
-  /** Whether there is room for so many bytes, found by writing them to a file beside. */
-  probe(bytes: number): Promise<boolean>;
   /** Seals, if there is room, and closes the files. */
   close(): Promise<void>;
 }
@@ -69,25 +70,26 @@ export interface Journal {
  */
 export async function openJournal(options: JournalOptions): Promise<Journal> {
   const { disk, folder, name } = options;
-  const replay = await replaySegments(options);
-  const { last, validBytes, syncedBytes, unsyncedCrc32 } = replay;
-  const health = createHealth(options.onBroken);
-  const path = segmentPath(folder, name, last);
-  if (validBytes > 0) {
-    const { onBroken } = health;
-    const file = await openAppendFile({
-      disk,
-      path,
-      onBroken,
-      validBytes,
-      syncedBytes,
-      unsyncedCrc32,
-    });
-    return createJournal(options, health, replay, file);
+  const held = await holdSegments(disk, folder, name);
+  try {
+    const replay = await replaySegments(options);
+    const { last, validBytes, nextSequence } = replay;
+    const first = validBytes > 0 ? undefined : headerLine(options, nextSequence);
+    const health = createHealth(options.onBroken);
+    const path = segmentPath(folder, name, last);
+    const segment = { disk, path, file: held.get(last), onBroken: health.onBroken };
+    held.delete(last);
+    if (first === undefined) {
+      const { syncedBytes, unsyncedCrc32 } = replay;
+      const sizes = { validBytes, syncedBytes, unsyncedCrc32 };
+      const file = await openAppendFile({ ...segment, ...sizes });
+      return createJournal(options, health, replay, file);
+    }
+    const file = await beginSegment(segment, first);
+    return createJournal(options, health, { ...replay, nextSequence: nextSequence + 1 }, file);
+  } finally {
+    for (const file of held.values()) await file.close();
   }
-  const first = headerLine(options, replay.nextSequence);
-  const file = await beginSegment(disk, path, first, health.onBroken);
-  return createJournal(options, health, { ...replay, nextSequence: replay.nextSequence + 1 }, file);
 }
 
 function createJournal(
@@ -125,9 +127,8 @@ function createJournal(
   async function rotate(): Promise<void> {
     await seal();
     const first = headerLine(options, nextSequence);
-    const next = await health.orBroken(
-      beginSegment(disk, pathOf(number + 1), first, health.onBroken),
-    );
+    const segment = { disk, path: pathOf(number + 1), onBroken: health.onBroken };
+    const next = await health.orBroken(beginSegment(segment, first));
     finished.push({ number, bytes: file.synced });
     const old = file;
     file = next;
@@ -139,7 +140,8 @@ function createJournal(
 
   async function remove(segment: number): Promise<void> {
     await readers.close(segment);
-    await disk.remove(pathOf(segment));
+    // A removal that could not be synced is tried again, and then there is nothing to remove.
+    if (await disk.exists(pathOf(segment))) await disk.remove(pathOf(segment));
     await disk.syncFolder(folder);
   }
 
@@ -161,9 +163,9 @@ function createJournal(
     append: (payloads) => health.alone(() => append(payloads)),
     seal: () => health.alone(seal),
     rotate: () => health.alone(rotate),
+    verify: () => file.verify(),
     retire: (upTo) => health.alone(() => retire(finished, upTo, remove)),
     read: readers.read,
-    probe: (bytes) => hasRoom(disk, join(folder, `${name}.probe`), bytes),
     close,
   };
 }

@@ -1,7 +1,8 @@
 import { basename, dirname, join } from 'node:path';
-import { type AppendFile, openAppendFile } from './append-file.js';
-import type { Disk } from './disk.js';
-import { StorageBroken, StorageFull } from './errors.js';
+import { type AppendFile, type AppendFileOptions, openAppendFile } from './append-file.js';
+import type { Disk, DiskFile } from './disk.js';
+import { isOutOfHandles, StorageBroken, StorageFull } from './errors.js';
+import { openAsWriter } from './lock.js';
 
 const digits = 6;
 const extension = '.log';
@@ -29,19 +30,40 @@ export async function listSegments(disk: Disk, folder: string, name: string): Pr
  * the next start may or may not find it
  */
 export async function beginSegment(
-  disk: Disk,
-  path: string,
+  options: Pick<AppendFileOptions, 'disk' | 'path' | 'file' | 'onBroken'>,
   line: string,
-  onBroken: (error: StorageBroken) => void,
 ): Promise<AppendFile> {
   let file: AppendFile | undefined;
   try {
-    file = await openAppendFile({ disk, path, onBroken, validBytes: 0 });
+    file = await openAppendFile({ ...options, validBytes: 0 });
     await file.append(Buffer.from(line));
     return file;
   } catch (error) {
     await file?.close();
-    if (error instanceof StorageFull) await takeBack(disk, path);
+    if (error instanceof StorageFull) await takeBack(options.disk, options.path);
+    throw error;
+  }
+}
+
+/**
+ * Opens all segments as their one writer, before any is read. In order: a writer has the newest of
+ * them, and lets that go only when it has the next; so it is met whatever it is about to do.
+ * @returns the open files by number
+ * @throws StorageError with a sentence when another process writes them; the disk's error
+ */
+export async function holdSegments(
+  disk: Disk,
+  folder: string,
+  name: string,
+): Promise<Map<number, DiskFile>> {
+  const held = new Map<number, DiskFile>();
+  try {
+    for (const number of await listSegments(disk, folder, name)) {
+      held.set(number, await openAsWriter(disk, segmentPath(folder, name, number), 'write'));
+    }
+    return held;
+  } catch (error) {
+    for (const file of held.values()) await file.close();
     throw error;
   }
 }
@@ -52,6 +74,8 @@ async function takeBack(disk: Disk, path: string): Promise<void> {
     if (await disk.exists(path)) await disk.remove(path);
     await disk.syncFolder(dirname(path));
   } catch (cause) {
+    // Without one record it is no contradiction: it is written over, or removed by the next start.
+    if (isOutOfHandles(cause)) return;
     const sentence = `${basename(path)} had no room, and could not be taken back`;
     throw new StorageBroken(sentence, { cause });
   }

@@ -1,13 +1,24 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import {
+  appendFile,
+  copyFile,
+  mkdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { openAppendFile } from '../src/append-file.js';
 import { type Disk, nodeDisk } from '../src/disk.js';
-import { StorageBroken, StorageError, StorageFull } from '../src/errors.js';
-import { lockFiles } from '../src/lock.js';
+import { StorageBroken, StorageError, StorageFull, troubleOf } from '../src/errors.js';
+import { lockFiles, openAsWriter } from '../src/lock.js';
+import { openReserve } from '../src/reserve.js';
 import { sha256OfFile, writeNext } from '../src/whole-file.js';
 import { type Fault, hookedDisk } from './hooked-disk.js';
 
@@ -149,19 +160,82 @@ t.test('when an append begins before the last one ended, then it is refused', as
   t.equal(await text(), 'one\n');
 });
 
-t.test('when room is probed, then nothing of the probe remains', async (t) => {
-  const { disk, faults } = faultyDisk();
-  const { file, path } = await openLog(t, disk);
-  t.equal(await file.probe(100_000), true);
-  for (const name of ['open', 'write', 'sync']) {
-    faults.set(name, { code: 'ENOSPC' });
-    t.equal(await file.probe(100_000), false);
-    faults.clear();
+/** What others may do to a file that is being written. */
+const tampers: Readonly<Record<string, (path: string) => Promise<void>>> = {
+  removed: (path) => rm(path),
+  moved: (path) => rename(path, `${path}.away`),
+  async replaced(path) {
+    await copyFile(path, `${path}.copy`);
+    await rename(`${path}.copy`, path);
+  },
+  cut: (path) => truncate(path, 2),
+  lengthened: (path) => appendFile(path, 'x'),
+};
+
+for (const [what, tamper] of Object.entries(tampers)) {
+  t.test(`when a file is ${what} while it is open, then nothing more is promised`, async (t) => {
+    const { disk, calls } = faultyDisk();
+    const { file, path, broken } = await openLog(t, disk);
+    await file.append(Buffer.from('one\n'));
+    await file.verify();
+    await tamper(path);
+    calls.splice(0);
+    await t.rejects(file.append(Buffer.from('two\n')), StorageBroken);
+    await t.rejects(file.append(Buffer.from('two\n')), StorageBroken);
+    await t.rejects(file.verify(), /order_log\.csv is not as this process left it/);
+    t.same(calls, [], 'nothing was written');
+    t.equal(broken.length, 1, 'it is said once');
+  });
+}
+
+t.test('when others look after a file, then they see it before an append does', async (t) => {
+  for (const [what, tamper] of Object.entries(tampers)) {
+    const { file, path, broken } = await openLog(t, nodeDisk, 'one\n');
+    await tamper(path);
+    // Only an append knows that nothing else of this process has made the file longer.
+    if (what === 'lengthened') await file.verify();
+    else await t.rejects(file.verify(), StorageBroken);
+    t.equal(broken.length, what === 'lengthened' ? 0 : 1);
   }
-  faults.set('write', { code: 'EIO' });
-  await t.rejects(file.probe(100_000), /EIO/);
-  t.same(await readdir(dirname(path)), ['order_log.csv']);
+  const { file, path, broken } = await openLog(t, nodeDisk);
+  await file.close();
+  await rm(path);
+  await file.verify();
+  t.same(broken, [], "a closed file is nobody's concern");
 });
+
+t.test(
+  'when room is reserved, then it can be spent once, and only when it was there',
+  async (t) => {
+    const { disk, calls, faults } = faultyDisk();
+    const path = join(t.testdir(), 'order_log.reserve');
+    const reserve = await openReserve(disk, path, 10_000);
+    t.equal(await reserve.spend(), false, 'nothing was reserved');
+    for (const name of ['open', 'write', 'sync']) {
+      faults.set(name, { code: 'ENOSPC' });
+      t.equal(await reserve.fill(), false);
+      t.equal(await nodeDisk.exists(path), false, 'what does not suffice is given back');
+      faults.clear();
+    }
+    faults.set('write', { code: 'EIO' });
+    await t.rejects(reserve.fill(), StorageError);
+    faults.clear();
+    t.same(await Promise.all([reserve.fill(), reserve.spend(), reserve.spend()]), [
+      true,
+      true,
+      false,
+    ]);
+    t.equal(await nodeDisk.exists(path), false);
+    t.equal(await reserve.fill(), true);
+    t.equal((await readFile(path)).length, 10_000);
+    calls.splice(0);
+    const next = await openReserve(disk, path, 10_000);
+    t.equal(await next.fill(), true);
+    t.same(calls, [], 'it is there from the last start');
+    await truncate(path, 9_999);
+    t.equal(await (await openReserve(disk, path, 10_000)).spend(), false, 'half of it is none');
+  },
+);
 
 t.test('when a whole file is written, then it is synced and its hash is told', async (t) => {
   const { disk, calls } = faultyDisk();
@@ -212,6 +286,38 @@ t.test('when folders and files are made and renamed, then the disk shows them', 
   await t.rejects(nodeDisk.exists('\0'), 'what is no answer is not taken for a no');
 });
 
+t.test(
+  'when a path leads to what is no file or folder, then it is named, and not waited for',
+  async (t) => {
+    const folder = t.testdir({ file: '', folder: {} });
+    const at = (name: string) => join(folder, name);
+    execFileSync('mkfifo', [at('pipe')]);
+    await symlink('/dev/zero', at('zero'));
+    for (const mode of ['read', 'write', 'create'] as const) {
+      for (const name of ['pipe', 'zero', 'folder']) {
+        await t.rejects(nodeDisk.open(at(name), mode), {
+          name: 'StorageError',
+          message: `${at(name)} is ${name === 'folder' ? 'a folder' : 'a pipe or a device'} where a file should be`,
+        });
+      }
+    }
+    const message = `${at('file')} is a file where a folder should be`;
+    for (const path of ['file', 'file/inner', 'file/inner/most']) {
+      await t.rejects(nodeDisk.makeFolder(at(path)), { name: 'StorageError', message });
+    }
+    await mkdir(at('folder/inner'));
+    await nodeDisk.makeFolder(at('folder/inner/most'));
+  },
+);
+
+const skip = process.platform !== 'linux' && 'there is no /proc';
+
+t.test('when a folder cannot be made, then it is not tried for ever', { skip }, async (t) => {
+  const error = await nodeDisk.makeFolder('/proc/bazar/data').catch((cause: unknown) => cause);
+  t.equal(troubleOf(error), '/proc/bazar: it is not there, and cannot be made (ENOENT)');
+  t.equal(troubleOf(new TypeError('a mistake')), undefined);
+});
+
 /** Another process that takes the lock and keeps it. */
 async function startHolder(path: string) {
   const { NODE_OPTIONS: _, ...env } = process.env;
@@ -248,4 +354,23 @@ t.test('when another process holds the lock, then it is refused until that one d
   await t.rejects(lockFiles(nodeDisk, path), StorageError, 'also within one process');
   await lock.release();
   await (await lockFiles(nodeDisk, path)).release();
+});
+
+t.test('when a file is opened by two writers, then the second one is refused', async (t) => {
+  const path = join(t.testdir({ log: 'one' }), 'log');
+  const inUse = { name: 'StorageError', message: /in use by another process \(it holds log\)/ };
+  const first = await openAsWriter(nodeDisk, path, 'write');
+  await t.rejects(openAsWriter(nodeDisk, path, 'write'), inUse);
+  await t.rejects(openAppendFile({ disk: nodeDisk, path, onBroken: t.fail }), inUse);
+  const reader = await nodeDisk.open(path, 'read');
+  t.notOk(await reader.tryLock(), 'also to somebody who only reads');
+  t.equal(await reader.read(Buffer.alloc(3), 0), 3, 'though everybody may');
+  await first.close();
+  t.ok(await reader.tryLock());
+  const second = await nodeDisk.open(path, 'read');
+  t.ok(await second.tryLock(), 'who reads shares it');
+  await t.rejects(openAsWriter(nodeDisk, path, 'write'), inUse);
+  await reader.close();
+  await second.close();
+  await (await openAsWriter(nodeDisk, path, 'write')).close();
 });

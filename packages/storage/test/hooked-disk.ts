@@ -47,7 +47,7 @@ export function hookedDisk(disk: Disk, onCall: (call: Call) => Fault | undefined
   return {
     ...disk,
     async open(path, mode) {
-      if (mode !== 'read') ask('open', path);
+      if (mode === 'create') ask('open', path);
       return hookedFile(await disk.open(path, mode), path);
     },
     async rename(from, to) {

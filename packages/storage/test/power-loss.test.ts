@@ -300,7 +300,6 @@ async function work(life: Life, journal: Journal, log: AppendFile): Promise<void
     journal.seal,
     journal.rotate,
     () => retire(life, journal),
-    () => log.probe(600),
   ];
   for (let step = random.integer(20); step > 0; step -= 1) await random.pick(steps)();
 }

@@ -51,9 +51,11 @@ export async function openCsvStore(options: CsvStoreOptions): Promise<CatalogSto
   try {
     const picture = openPicture({ disk, folder, now, log });
     const onBroken = once(options.onBroken);
-    const { journal, replay } = await openReplayedJournal({ ...options, onBroken }, picture);
+    const found = await picture.found();
+    const replay = createReplay(found);
+    const journal = await openReplayedJournal({ ...options, onBroken }, picture, replay);
     try {
-      const opened = await openStocks({ disk, journal, replay, picture, now, log });
+      const opened = await openStocks({ disk, journal, replay, picture, found, now, log });
       replay.effects.clear();
       const files = { picture, journal, lock };
       return createStore({ ...options, onBroken }, files, replay, opened);
@@ -76,21 +78,30 @@ function once(run: (error: Error) => void): (error: Error) => void {
   };
 }
 
-async function openReplayedJournal(options: CsvStoreOptions, picture: Picture) {
+async function openReplayedJournal(
+  options: CsvStoreOptions,
+  picture: Picture,
+  replay: Replay,
+): Promise<Journal> {
   const { disk, folder, newId, log, onBroken } = options;
-  const replay = createReplay();
   const name = 'catalog_journal';
   const newestImage = (await picture.images()).at(-1);
   const header = () => {
     if (replay.catalogId === undefined && newestImage !== undefined) {
       throw new StorageError(
-        `${newestImage} is here, but the journal ${name}-*.log is not: restore both, or remove ` +
-          'the image to begin anew from catalog_data.csv, forgetting past sales',
+        `${newestImage} is here, but the journal ${name}-*.log is not, and without it nobody knows ` +
+          'what was sold: restore all catalog files together from one copy',
       );
     }
     replay.catalogId ??= newId();
     const { lastSale } = replay.outcomes;
-    return writeRecord({ kind: 'segment', format: 1, catalog: replay.catalogId, sale: lastSale });
+    return writeRecord({
+      kind: 'segment',
+      format: 1,
+      catalog: replay.catalogId,
+      sale: lastSale,
+      pictures: replay.pictures.newest(),
+    });
   };
   const journal = await openJournal({
     disk,
@@ -103,7 +114,7 @@ async function openReplayedJournal(options: CsvStoreOptions, picture: Picture) {
   });
   // The header of a new journal was written, not read.
   if (!replay.begun) replay.outcomes.begin(newestSegment(journal), 0);
-  return { journal, replay };
+  return journal;
 }
 
 function newestSegment(journal: Journal): number {
@@ -119,7 +130,7 @@ interface Files {
 function createStore(
   options: CsvStoreOptions,
   { picture, journal, lock }: Files,
-  { outcomes, catalogId = '' }: Replay,
+  { outcomes, catalogId = '', pictures }: Replay,
   { stocks, shown, dirty }: Opened,
 ): CatalogStore {
   const { now, after, log } = options;
@@ -137,6 +148,7 @@ function createStore(
     journal,
     exclusive,
     shown,
+    pictures,
     current: () => ({ stocks: shelf.copy(), sequence: visibleSequence }),
     async onTaken() {
       scheduleSeal();
@@ -210,7 +222,11 @@ function createStore(
     book: readers.book,
     search: readers.search,
     topics: readers.topics,
-    operations: readers.operations,
+    async operations(after, limit) {
+      // The order service asks all the time: an idle shop sees by this that its journal is gone.
+      await journal.verify();
+      return readers.operations(after, limit);
+    },
     totals: readers.totals,
     async close() {
       closing = true;

@@ -1,9 +1,9 @@
-import { type Disk, type Journal, StorageError, sha256OfFile } from '@bazar/storage';
+import { type Disk, type Journal, StorageError } from '@bazar/storage';
 import type { Stock } from '../store.js';
 import { readBooks, readImage, toStock } from './book-file.js';
 import { mergeEdit } from './edit.js';
 import { imageNumber, type Log, noPause, type Picture } from './picture.js';
-import { type Shown, writeRecord } from './record.js';
+import { type PastPicture, type Shown, writeRecord } from './record.js';
 import { applyEffects, type Checkpoint, type Replay } from './replay.js';
 
 /** The four books of the report, laid down when there is neither a file nor a journal. */
@@ -21,6 +21,8 @@ export interface OpeningOptions {
   readonly journal: Journal;
   readonly replay: Replay;
   readonly picture: Picture;
+  /** The hash of the data file that is in place. */
+  readonly found: string | undefined;
   readonly now: () => number;
   readonly log: Log;
 }
@@ -37,11 +39,9 @@ export interface Opened {
 export async function openStocks(options: OpeningOptions): Promise<Opened> {
   const { checkpoint } = options.replay;
   if (checkpoint === undefined) return firstStart(options);
-  const { disk, picture, replay, log } = options;
+  const { disk, picture, replay, found, log } = options;
   const image = await readCheckedImage(disk, picture, checkpoint);
   const stocks = applyEffects(image, replay.effects, checkpoint.sequence);
-  const isThere = await disk.exists(picture.data);
-  const found = isThere ? await sha256OfFile(disk, picture.data) : undefined;
   // A later snapshot of the same books has the same hash: what waits then is that one, unrecorded.
   const isPublished = found === checkpoint.shown.sha256;
   const isWaiting = !isPublished && (await picture.isWaiting(checkpoint.shown.sha256));
@@ -53,6 +53,13 @@ export async function openStocks(options: OpeningOptions): Promise<Opened> {
     return { stocks, shown, dirty: true };
   }
   const known = [found, shown.sha256, checkpoint.shown.sha256, checkpoint.replaces?.sha256 ?? ''];
+  const past = replay.pictures.found;
+  // Where nothing was sold since, a person may take all edits back; no copy is sold twice by that.
+  if (found !== shown.sha256 && past !== undefined && past.sequence < replay.soldUpTo) {
+    await setOldCopyAside(options, past);
+    await picture.judgeReplaced(known);
+    return { stocks, shown, dirty: true };
+  }
   if (found !== shown.sha256) {
     const edited = await adoptEdit(options, stocks, shown);
     await picture.judgeReplaced([...known, edited.shown.sha256]);
@@ -62,7 +69,7 @@ export async function openStocks(options: OpeningOptions): Promise<Opened> {
   if (shown !== before) return { stocks, shown, dirty: isBehind };
   // The rename comes first of all: once the waiting file is written anew, nothing would tell that
   // the one in place is no person's edit.
-  await picture.publish(shown);
+  await picture.publish(shown, checkpoint.shown);
   return { stocks, shown: checkpoint.shown, dirty: replay.effects.size > 0 };
 }
 
@@ -90,10 +97,9 @@ async function firstStart(options: OpeningOptions): Promise<Opened> {
   if (left !== undefined) await disk.remove(picture.imagePath(left));
   const { image, imageSha256 } = await picture.writeImage(stocks, noPause);
   const shown = { sha256, image };
-  const sequence = journal.nextSequence - 1;
-  await journal.append([
-    writeRecord({ kind: 'checkpoint', at: now(), shown, imageSha256, sequence }),
-  ]);
+  const checkpoint = { at: now(), shown, imageSha256, sequence: journal.nextSequence - 1 };
+  await journal.append([writeRecord({ kind: 'checkpoint', ...checkpoint })]);
+  replay.pictures.add({ ...checkpoint, sha256 });
   return { stocks, shown, dirty: false };
 }
 
@@ -108,6 +114,18 @@ async function readCheckedImage(disk: Disk, picture: Picture, checkpoint: Checkp
     throw new StorageError(`${image} is not the file that the journal's checkpoint names`);
   }
   return rows;
+}
+
+/** An old file of the shop's own says nothing of what a person wishes, only what once was. */
+async function setOldCopyAside({ picture, log }: OpeningOptions, past: PastPicture) {
+  const aside = await picture.setAside();
+  log(
+    'warn',
+    `catalog_data.csv was the shop's own file of ${new Date(past.at).toISOString()} (journal ` +
+      `record ${past.sequence}): copies that were sold since would be on sale again. It is kept ` +
+      `as ${aside} and is not in force. To go back to any of it: stop the shop, make the ` +
+      'same changes in catalog_data.csv, start the shop; or send them to POST /update/<id>',
+  );
 }
 
 /**

@@ -39,8 +39,15 @@ export interface Picture {
   prepare(stocks: readonly Stock[], pause: Pause): Promise<PreparedPicture>;
   /** Deletes what was prepared, but is not recorded and never will be. */
   discard(prepared: PreparedPicture): Promise<void>;
-  /** Puts the prepared data file in force; sets one aside that is not the one shown. */
-  publish(shown: Shown): Promise<void>;
+  /**
+   * Puts the prepared data file in force; sets one aside that is not the one shown. May be called
+   * again when it failed on the way.
+   */
+  publish(shown: Shown, prepared: Shown): Promise<void>;
+  /** The hash of the data file that is in place. */
+  found(): Promise<string | undefined>;
+  /** Takes the data file out of force and keeps it; resolves to its new name. */
+  setAside(): Promise<string>;
   /** Writes the data file where there is none. */
   layDown(stocks: readonly Stock[]): Promise<void>;
   /** Finishes what a crash left of a replacement: a file of an unknown hash is set aside. */
@@ -78,10 +85,17 @@ export function openPicture({ disk, folder, now, log }: PictureOptions): Picture
   async function writeImage(stocks: readonly Stock[], pause: Pause): Promise<WrittenImage> {
     const number = imageNumber((await images()).at(-1)) + 1;
     const image = `catalog_image-${String(number).padStart(6, '0')}.csv`;
+    const path = join(folder, image);
     const slices = writeBooks(stocks, imageColumns, pause);
-    const { sha256 } = await writeNext({ disk, path: join(folder, image), slices });
-    await disk.syncFolder(folder);
+    const { sha256 } = await writeNext({ disk, path, slices });
+    await disk.syncFolder(folder).catch((error) => giveBack(path, error));
     return { image, imageSha256: sha256 };
+  }
+
+  /** On a full disk each attempt would else take more of the room that the journal needs. */
+  async function giveBack(path: string, error: unknown): Promise<never> {
+    await disk.remove(path).catch(() => undefined);
+    throw error;
   }
 
   async function writeData(stocks: readonly Stock[], pause: Pause): Promise<string> {
@@ -98,26 +112,32 @@ export function openPicture({ disk, folder, now, log }: PictureOptions): Picture
     writeImage,
     async prepare(stocks, pause) {
       const { image, imageSha256 } = await writeImage(stocks, pause);
-      try {
-        return { shown: { sha256: await writeData(stocks, pause), image }, imageSha256 };
-      } catch (error) {
-        // On a full disk each attempt would else take more of the room that the journal needs.
-        await disk.remove(join(folder, image)).catch(() => undefined);
-        throw error;
-      }
+      const path = join(folder, image);
+      const sha256 = await writeData(stocks, pause).catch((error) => giveBack(path, error));
+      return { shown: { sha256, image }, imageSha256 };
     },
     async discard({ shown }) {
       await disk.remove(join(folder, shown.image));
       await disk.remove(next);
     },
-    async publish(shown) {
-      const known = [shown.sha256];
+    async publish(shown, prepared) {
+      const known = [shown.sha256, prepared.sha256];
       await replaced.judge(known);
-      await replaced.keep(known);
-      await disk.rename(next, data);
+      // Where there is none to be put in force, an earlier attempt came as far as that.
+      if ((await disk.exists(next)) || (await sha256OfFile(disk, data)) !== prepared.sha256) {
+        await replaced.keep(known);
+        await disk.rename(next, data);
+      }
       await disk.syncFolder(folder);
       // An edit may land at any moment up to the rename, so what was replaced is judged after it.
       await replaced.judge(known);
+    },
+    found: async () => ((await disk.exists(data)) ? sha256OfFile(disk, data) : undefined),
+    async setAside() {
+      const aside = await replaced.freeName();
+      await disk.rename(data, join(folder, aside));
+      await disk.syncFolder(folder);
+      return aside;
     },
     async layDown(stocks) {
       await writeData(stocks, noPause);
@@ -176,5 +196,5 @@ function createReplaced({ disk, folder, now, log }: PictureOptions, data: string
     }
   }
 
-  return { judge, keep };
+  return { freeName, judge, keep };
 }

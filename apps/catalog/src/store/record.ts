@@ -21,6 +21,10 @@ const request = Type.String();
 const Shown = Type.Object({ sha256: Type.String(), image: Type.String() });
 export type Shown = Static<typeof Shown>;
 
+/** A data file that the shop has published, by its hash, and when. */
+const PastPicture = Type.Object({ sha256: Type.String(), at, sequence: Type.Integer() });
+export type PastPicture = Static<typeof PastPicture>;
+
 /**
  * What the journal holds, one JSON text a record. What changes a book says what it left behind
  * (not only by how much), so that a replay may begin before the image it is laid on.
@@ -49,6 +53,8 @@ const JournalRecord = Type.Union([
     format: Type.Literal(1),
     catalog: Type.String(),
     sale: Type.Integer({ description: 'The last sale number before this segment.' }),
+    // So that an old data file is known for one when the segment of its checkpoint is gone.
+    pictures: Type.Array(PastPicture),
   }),
   // The image holds the effects of all records up to `sequence`.
   Type.Object({

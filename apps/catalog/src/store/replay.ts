@@ -1,6 +1,7 @@
 import { type Place, StorageError } from '@bazar/storage';
 import type { Stock } from '../store.js';
 import { createOutcomes, type Outcomes } from './outcomes.js';
+import { createPastPictures, type PastPictures } from './past-pictures.js';
 import { isOutcome, type JournalRecord, readRecord, type Shown } from './record.js';
 
 export type Checkpoint = Extract<JournalRecord, { kind: 'checkpoint' }>;
@@ -22,13 +23,17 @@ export interface Replay {
   checkpoint: Checkpoint | undefined;
   /** The edited file that was adopted last, if that was after the last checkpoint. */
   adopted: Shown | undefined;
+  readonly pictures: PastPictures;
+  /** The record of the last sale, or one behind it where that is forgotten; 0 before the first. */
+  soldUpTo: number;
   /** By id of the book, of the records that the checkpoint's image does not hold. */
   readonly effects: Map<number, Effect>;
   /** Takes one record. @throws StorageError for a record that cannot be */
   take(payload: string, place: Place): void;
 }
 
-export function createReplay(): Replay {
+/** @param found the hash of the data file that is in place */
+export function createReplay(found: string | undefined): Replay {
   let edits: Stock[] = [];
   const replay: Replay = {
     outcomes: createOutcomes(),
@@ -36,6 +41,8 @@ export function createReplay(): Replay {
     catalogId: undefined,
     checkpoint: undefined,
     adopted: undefined,
+    pictures: createPastPictures(found),
+    soldUpTo: 0,
     effects: new Map(),
     take(payload, place) {
       try {
@@ -57,6 +64,7 @@ export function createReplay(): Replay {
       case 'sale': {
         const { quantity, sold } = record;
         const whole = replay.effects.get(record.item)?.whole;
+        replay.soldUpTo = place.sequence;
         replay.effects.set(record.item, { sequence: place.sequence, quantity, sold, whole });
         return;
       }
@@ -79,6 +87,7 @@ export function createReplay(): Replay {
         return;
       case 'checkpoint':
         replay.checkpoint = record;
+        replay.pictures.add({ ...record, sha256: record.shown.sha256 });
         replay.adopted = undefined;
         edits = [];
         for (const [id, effect] of replay.effects) {
@@ -92,7 +101,7 @@ export function createReplay(): Replay {
     replay.effects.set(stock.id, { sequence, quantity, sold, whole: { sequence, stock } });
   }
 
-  function takeSegment(record: Extract<JournalRecord, { kind: 'segment' }>, { segment }: Place) {
+  function takeSegment(record: Extract<JournalRecord, { kind: 'segment' }>, place: Place) {
     if (replay.catalogId !== undefined && replay.catalogId !== record.catalog) {
       throw new TypeError(`belongs to catalog ${record.catalog}, not ${replay.catalogId}`);
     }
@@ -100,9 +109,11 @@ export function createReplay(): Replay {
     if (replay.begun && record.sale !== lastSale) {
       throw new TypeError(`continues from sale ${record.sale}, but ${lastSale} was the last`);
     }
+    if (!replay.begun && record.sale > 0) replay.soldUpTo = place.sequence;
     replay.begun = true;
     replay.catalogId = record.catalog;
-    replay.outcomes.begin(segment, record.sale);
+    replay.outcomes.begin(place.segment, record.sale);
+    for (const picture of record.pictures) replay.pictures.add(picture);
   }
 
   return replay;

@@ -1,13 +1,14 @@
 import { isFull, type Journal, StorageFull } from '@bazar/storage';
 import type { After } from '../after.js';
 import type { Stock } from '../store.js';
+import type { PastPictures } from './past-pictures.js';
 import type { Log, Pause, Picture } from './picture.js';
 import { type Shown, writeRecord } from './record.js';
 
 const policy = {
   /** A changed stock is in `catalog_data.csv` at most about this long after. */
   delayMs: 500,
-  fullDiskRetryMs: 1000,
+  retryMs: 1000,
   /**
    * Above this many books a snapshot takes at most a twentieth of a core; it rests a little longer
    * than that asks for, because collecting its garbage is work as well.
@@ -35,11 +36,13 @@ export interface SnapshotsOptions {
   readonly exclusive: <Result>(work: () => Promise<Result>) => Promise<Result>;
   /** The data file as the shop left it, or as a person's edit that it adopted. */
   readonly shown: Shown;
+  /** Is told of each data file that is recorded. */
+  readonly pictures: PastPictures;
   /** The stocks at this moment, and the last record that they hold the effect of. */
   readonly current: () => { readonly stocks: readonly Stock[]; readonly sequence: number };
   /** Runs after each snapshot. */
   readonly onTaken: () => Promise<void>;
-  /** What fails for another reason than a full disk. */
+  /** What fails for another reason than a full disk or too many open files. */
   readonly onError: (error: unknown) => void;
   readonly now: () => number;
   readonly after: After;
@@ -55,7 +58,7 @@ export interface Snapshots {
 }
 
 export function createSnapshots(options: SnapshotsOptions): Snapshots {
-  const { picture, journal, exclusive, current, now, after, log } = options;
+  const { picture, pictures, journal, exclusive, current, now, after, log } = options;
   let { shown } = options;
   /** Recorded in the journal, while `shown` is still in its place. */
   let waiting: Shown | undefined;
@@ -68,13 +71,15 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   let running: Promise<void> | undefined;
 
   async function publish(next: Shown): Promise<void> {
-    await picture.publish(shown);
+    await picture.publish(shown, next);
     shown = next;
     waiting = undefined;
     await picture.keepOnly(next.image);
   }
 
   async function take(): Promise<void> {
+    // A shop whose journal was taken away may not write into a folder that is another's by now.
+    await journal.verify();
     // A crash while the next file is written anew would leave no trace of the one recorded, and
     // what it was to replace would pass for a person's edit.
     if (waiting !== undefined) await publish(waiting);
@@ -91,6 +96,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
       throw error;
     }
     waiting = prepared.shown;
+    pictures.add({ ...checkpoint, sha256: waiting.sha256 });
     await publish(waiting);
     takenChanges = goal;
     full = false;
@@ -107,9 +113,10 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
         options.onError(error);
       } else if (!full) {
         full = true;
-        log('warn', 'the disk is full: catalog_data.csv cannot follow the stock for the moment');
+        const reason = error instanceof Error ? error.message : error;
+        log('warn', `catalog_data.csv cannot follow the stock for the moment: ${reason}`);
       }
-      return policy.fullDiskRetryMs;
+      return policy.retryMs;
     }
     return policy.delayMs;
   }

@@ -115,7 +115,7 @@ async function answerKnown(
   } catch (cause) {
     // One outcome that cannot be read must not take the others of its batch with it.
     const detail = `what became of ${operation.id} cannot be read`;
-    return { result: 'failed', failure: new Failure('internal', detail, { cause }) };
+    return { result: 'failed', failure: new Failure('unavailable', detail, { cause }) };
   }
 }
 

@@ -4,15 +4,18 @@ import {
   type AppendFile,
   createIdIndex,
   type Disk,
+  type Lock,
   lockFiles,
   openAppendFile,
+  openAsWriter,
+  openReserve,
   parseRows,
   StorageError,
-  StorageFull,
 } from '@bazar/storage';
 import type { LoggedOrder, LoggedSales, OrderStore } from '../store.js';
-import { openCatalogIdentity } from './identity.js';
+import { type CatalogIdentity, openCatalogIdentity } from './identity.js';
 import { checkOrderRow, readOrderCells, writeOrderRow } from './order-row.js';
+import { openRoom, type Room } from './room.js';
 import { scanOrderLog } from './scan.js';
 
 export interface CsvStoreOptions {
@@ -26,12 +29,11 @@ export interface CsvStoreOptions {
   readonly onBroken: (error: Error) => void;
 }
 
-const policy = {
-  /** Room for the rows of a full batch must be there before selling resumes. */
-  probeBytes: 1024 * 1024,
-  /** While the disk is full, a probe at most this often. */
-  probeEveryMs: 250,
-};
+/**
+ * Room for what is sold by the time that the disk is found to be full: some 6,000 rows with titles
+ * of common length.
+ */
+const reserveBytes = 1024 * 1024;
 
 /** A row's place in one number: the offset below 2^37, the length below 2^16. */
 const lengthSpan = 65_536;
@@ -47,29 +49,43 @@ export async function openCsvStore(options: CsvStoreOptions): Promise<OrderStore
   const lock = await lockFiles(disk, join(folder, 'order.lock'));
   try {
     const path = join(folder, 'order_log.csv');
+    const isThere = await disk.exists(path);
+    const identity = await openCatalogIdentity(disk, folder);
+    // Before it is read, so that nobody writes to it meanwhile.
+    const opened = await openAsWriter(disk, path, 'create');
     const index = createOrderIndex();
-    const scan = await scanOrderLog(disk, path, (order, offset, length) => {
+    const scan = await scanOrderLog(opened, (order, offset, length) => {
       index.add(order, offset * lengthSpan + length);
+    }).catch(async (error: unknown) => {
+      await opened.close();
+      throw error;
     });
     const { preamble, reportRows, tornBytes, ...sizes } = scan;
-    const identity = await openCatalogIdentity(disk, folder);
-    const file = await openAppendFile({ disk, path, onBroken, ...sizes });
+    const file = await openAppendFile({ disk, path, file: opened, onBroken, ...sizes });
+    if (!isThere && identity.catalogId !== undefined) {
+      log('warn', 'order_log.csv was missing: it is begun anew from what the catalog remembers');
+    }
     if (tornBytes > 0) {
       log('warn', `order_log.csv: the last ${tornBytes} bytes were never finished and are cut off`);
     }
-    await begin(file, preamble);
+    const room = await begin(options, file, preamble);
     if (reportRows > 0) log('info', `order_log.csv: ${reportRows} rows of the report are kept`);
-    return createStore(options, file, index, identity, () => lock.release());
+    return createStore({ file, index, identity, room, lock, onBroken });
   } catch (error) {
     await lock.release();
     throw error;
   }
 }
 
-async function begin(file: AppendFile, preamble: string): Promise<void> {
-  if (preamble === '') return;
+async function begin(
+  { disk, folder, monotonic, log }: CsvStoreOptions,
+  file: AppendFile,
+  preamble: string,
+): Promise<Room> {
   try {
-    await file.append(Buffer.from(preamble));
+    if (preamble !== '') await file.append(Buffer.from(preamble));
+    const reserve = await openReserve(disk, join(folder, 'order_log.reserve'), reserveBytes);
+    return await openRoom({ file, reserve, monotonic, log });
   } catch (error) {
     await file.close();
     throw error;
@@ -129,16 +145,16 @@ function doubleSale(sale: number): StorageError {
   return new StorageError(`order_log.csv: sale ${sale} would belong to two orders`);
 }
 
-function createStore(
-  { monotonic, log, onBroken }: CsvStoreOptions,
-  file: AppendFile,
-  index: ReturnType<typeof createOrderIndex>,
-  identity: Awaited<ReturnType<typeof openCatalogIdentity>>,
-  release: () => Promise<void>,
-): OrderStore {
-  let full = false;
-  let probedAt = Number.NEGATIVE_INFINITY;
+interface Parts {
+  readonly file: AppendFile;
+  readonly index: ReturnType<typeof createOrderIndex>;
+  readonly identity: CatalogIdentity;
+  readonly room: Room;
+  readonly lock: Lock;
+  readonly onBroken: CsvStoreOptions['onBroken'];
+}
 
+function createStore({ file, index, identity, room, lock, onBroken }: Parts): OrderStore {
   /** The orders that are not there yet, each once. */
   function fresh(orders: readonly LoggedOrder[]): LoggedOrder[] {
     const byId = new Map<string, LoggedOrder>();
@@ -159,13 +175,12 @@ function createStore(
     if (missing.length === 0) return;
     const { synced } = file;
     const rows = missing.map((order) => Buffer.from(writeOrderRow(order, synced)));
-    let offset = await file.append(Buffer.concat(rows));
+    let offset = await room.append(Buffer.concat(rows));
     for (const [position, order] of missing.entries()) {
       const length = rows[position]?.length ?? 0;
       index.add(order, offset * lengthSpan + length - 1);
       offset += length;
     }
-    full = false;
   }
 
   async function readAt(place: number): Promise<LoggedOrder> {
@@ -174,9 +189,12 @@ function createStore(
     const [cells = []] = parseRows(line.toString('utf8'));
     const order = checkOrderRow(line) === undefined ? undefined : readOrderCells(cells);
     if (order === undefined) {
-      throw new StorageError(
-        `order_log.csv, byte ${offset}: the row was damaged after its writing`,
-      );
+      // The catalog has sold it all the same: what may not be said of it is that it is not there.
+      throw new Failure('unavailable', 'the order log cannot be read for the moment', {
+        cause: new StorageError(
+          `order_log.csv, byte ${offset}: the row was damaged after its writing`,
+        ),
+      });
     }
     return order;
   }
@@ -186,11 +204,7 @@ function createStore(
       try {
         await append(orders);
       } catch (error) {
-        if (error instanceof StorageFull) {
-          if (!full) log('warn', 'order_log.csv has no room to grow: purchases are refused');
-          full = true;
-          throw new Failure('storage_full', 'the order log has no room', { cause: error });
-        }
+        if (error instanceof Failure) throw error;
         // Two orders for one sale number: going on would sell a copy twice.
         onBroken(error instanceof Error ? error : new Error(String(error)));
         throw error;
@@ -208,7 +222,11 @@ function createStore(
       }
       return Promise.all(places.map(readAt));
     },
-    reach: async () => ({ watermark: index.watermark, lastSale: index.lastSale }),
+    async reach() {
+      // Recovery asks all the time: a shop that sells nothing sees by this that its log is gone.
+      await file.verify();
+      return { watermark: index.watermark, lastSale: index.lastSale };
+    },
     async sales(from, to): Promise<LoggedSales> {
       const copies = new Map<number, number>();
       const lacking: number[] = [];
@@ -220,20 +238,12 @@ function createStore(
       return { copies, lacking };
     },
     orderOfSale: async (sale) => index.orderOf(sale),
-    async assertRoom() {
-      if (!full) return;
-      if (monotonic() - probedAt >= policy.probeEveryMs) {
-        probedAt = monotonic();
-        full = !(await file.probe(policy.probeBytes));
-        if (!full) log('info', 'order_log.csv has room again: purchases are accepted');
-      }
-      if (full) throw new Failure('storage_full', 'the order log has no room');
-    },
+    assertRoom: room.assert,
     catalogId: async () => identity.catalogId,
     adoptCatalog: (catalogId) => identity.adopt(catalogId),
     async close() {
       await file.close();
-      await release();
+      await lock.release();
     },
   };
 }

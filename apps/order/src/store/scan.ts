@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { crc32 } from 'node:zlib';
 import {
   BadFile,
-  type Disk,
+  type DiskFile,
   parseRows,
   StorageError,
   wholeLines,
@@ -43,26 +43,27 @@ interface Line {
  * surely synced: then nothing is written and the start is refused
  */
 export async function scanOrderLog(
-  disk: Disk,
-  path: string,
+  file: DiskFile,
   onOrder: (order: LoggedOrder, offset: number, length: number) => void,
 ): Promise<Scan> {
-  if (!(await disk.exists(path))) {
-    return createScanner(onOrder).end();
+  const scanner = createScanner(onOrder);
+  let number = 0;
+  for await (const { bytes, offset } of wholeLines(file)) {
+    const lines = splitLines(bytes, offset, number);
+    number += lines.length;
+    scanner.take(lines);
   }
-  const file = await disk.open(path, 'read');
-  try {
-    const scanner = createScanner(onOrder);
-    let number = 0;
-    for await (const { bytes, offset } of wholeLines(file)) {
-      const lines = splitLines(bytes, offset, number);
-      number += lines.length;
-      scanner.take(lines);
-    }
-    return scanner.end();
-  } finally {
-    await file.close();
-  }
+  return scanner.end();
+}
+
+/** What the catalog remembers of the sales is as good as a copy, for as long as it does. */
+function refusal({ number, offset }: Line, what: string): StorageError {
+  return new StorageError(
+    `${fileName}, line ${number} (byte ${offset}) ${what}. Restore the file from a copy. Without ` +
+      `one, put this one by, and delete line ${number} and all that follow it from the file: at ` +
+      'the next start the sales that the catalog still remembers are logged again, and numbers ' +
+      'that it has forgotten are named',
+  );
 }
 
 function splitLines(bytes: Buffer, offset: number, before: number): Line[] {
@@ -189,17 +190,9 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
     },
     end(): Scan {
       if (damage !== undefined && damage.offset < vouched) {
-        throw new StorageError(
-          `${fileName}, line ${damage.number} (byte ${damage.offset}) is damaged, and later rows ` +
-            `say that it was safely written: restore the file from a copy`,
-        );
+        throw refusal(damage, 'is damaged, and later rows say that it was safely written');
       }
-      if (changed !== undefined) {
-        throw new StorageError(
-          `${fileName}, line ${changed.number} (byte ${changed.offset}) is not as it was written: ` +
-            'restore the file from a copy',
-        );
-      }
+      if (changed !== undefined) throw refusal(changed, 'is not as it was written');
       const validBytes = damage?.offset ?? fileBytes;
       const missingNewline = !ours && damage === undefined && unterminated ? '\n' : '';
       return {
