@@ -13,7 +13,8 @@ export function buildCatalog(
   catalog: Catalog,
   options: Omit<ServiceOptions, 'name'> & { readonly config: Config },
 ): FastifyInstance {
-  const app = createService({ ...options, name: 'catalog' });
+  const ready = async () => ({ storage: await catalog.health() });
+  const app = createService({ ready, ...options, name: 'catalog' });
   const { ADMIN_TOKEN, SERVICE_TOKEN } = options.config;
   mount(app, publicContract, publicHandlers(catalog));
   mount(app, catalogAdmin, adminHandlers(catalog), { token: ADMIN_TOKEN });

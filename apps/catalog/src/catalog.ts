@@ -7,13 +7,20 @@ import {
   type NewBook,
   type TopicCount,
 } from '@bazar/contracts';
-import type { SaleOperation, SaleOutcome } from '@bazar/contracts/internal';
+import {
+  itemProblem,
+  type SaleOperation,
+  type SaleOutcome,
+  withNothingDone,
+} from '@bazar/contracts/internal';
 import type { After } from './after.js';
 import type { CatalogStore, Feed, Operation, Outcome, Totals } from './store.js';
 
 export interface CatalogEffects {
   readonly store: CatalogStore;
   readonly after: After;
+  /** Whether the disk has room again; asked for the health after a commit found none. */
+  readonly hasRoom?: () => Promise<boolean>;
   /** Told of every sale that our side failed, once, with what is known of the reason. */
   readonly onFailure?: (failure: Failure, operation: SaleOperation) => void;
   /** Runs a batch soon, but not now. */
@@ -37,6 +44,8 @@ export interface Catalog {
   /** The feed that recovery reads: answers at once, or as soon as there is a sale after `after`. */
   operations(after: number, limit: number, waitMs: number): Promise<Feed>;
   totals(after: number, limit: number): Promise<Totals>;
+  /** `ok`, or why nothing can be written. */
+  health(): Promise<'ok' | Failure>;
   /** From now on nobody waits for a sale, as a stop must not wait for them. */
   hurry(): void;
   /** Answers everything accepted, then closes the store. */
@@ -45,10 +54,18 @@ export interface Catalog {
 
 export function createCatalog(effects: CatalogEffects): Catalog {
   const { store, after, onFailure, defer = setImmediate } = effects;
+  const { hasRoom = async () => true } = effects;
   const sales = createSignal(after);
+  /** Why the last commit was refused for lack of room, until there is some. */
+  let full: Failure | undefined;
+  let looking: Promise<boolean> | undefined;
   const commits = createBatcher(
     async (operations: readonly Operation[]) => {
-      const outcomes = await store.apply(operations);
+      const outcomes = await store.apply(operations).catch((error: unknown) => {
+        full = isFull(error) ? withNothingDone(error) : undefined;
+        throw full ?? error;
+      });
+      full = undefined;
       if (outcomes.some(({ result }) => result === 'sold')) sales.notify();
       return outcomes;
     },
@@ -82,12 +99,26 @@ export function createCatalog(effects: CatalogEffects): Catalog {
       return store.operations(afterSale, limit);
     },
     totals: store.totals,
+    async health() {
+      if (full === undefined) return 'ok';
+      // One look at a time, however many ask: each writes and removes a file.
+      looking ??= hasRoom().finally(() => {
+        looking = undefined;
+      });
+      if (await looking) full = undefined;
+      return full ?? 'ok';
+    },
     hurry: sales.end,
     async close() {
       await commits.close();
       await store.close();
     },
   };
+}
+
+/** Of a batch that found no room nothing is kept, as every store promises. */
+function isFull(error: unknown): error is Failure {
+  return error instanceof Failure && error.code === 'storage_full';
 }
 
 function isResult<Result extends Outcome['result']>(
@@ -105,7 +136,9 @@ async function sellOne(
   const { operation_id, item_id: itemId } = operation;
   try {
     // Work whose caller has given up is not started: nobody would read its answer.
-    if (operation.timeout_ms === 0) throw new Failure('deadline_exceeded', 'no time was left');
+    if (operation.timeout_ms === 0) {
+      throw new Failure('deadline_exceeded', 'no time was left', { nothingDone: true });
+    }
     const outcome = await commit(commits, { id: operation_id, kind: 'sale', itemId });
     if (outcome.result === 'failed') throw outcome.failure;
     if (outcome.result === 'sold' || outcome.result === 'sold_out') {
@@ -115,8 +148,7 @@ async function sellOne(
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.status >= 500) onFailure?.(error, operation);
-    const problem = { code: error.code, detail: error.message };
-    return { operation_id, result: 'failed', problem };
+    return { operation_id, result: 'failed', problem: itemProblem(error) };
   }
 }
 
@@ -125,10 +157,12 @@ async function commit(commits: Batcher<Operation, Outcome>, operation: Operation
     return await commits.add(operation);
   } catch (error) {
     if (error instanceof QueueFull) {
-      throw new Failure('overloaded', 'too many operations are waiting', { cause: error });
+      const options = { cause: error, nothingDone: true };
+      throw new Failure('overloaded', 'too many operations are waiting', options);
     }
     if (error instanceof BatcherClosed) {
-      throw new Failure('unavailable', 'the service is stopping', { cause: error });
+      const options = { cause: error, nothingDone: true };
+      throw new Failure('unavailable', 'the service is stopping', options);
     }
     throw error;
   }

@@ -1,4 +1,4 @@
-import { listenFields, readConfig, requireTokensOffLoopback } from '@bazar/service';
+import { listenFields, readConfig, refuseUnbuilt, requireTokensOffLoopback } from '@bazar/service';
 import { type Static, Type } from '@sinclair/typebox';
 
 const Config = Type.Object({
@@ -9,6 +9,7 @@ export type Config = Static<typeof Config>;
 
 /** @throws ConfigError with a sentence that names the variable */
 export function readCatalogConfig(env: NodeJS.ProcessEnv): Config {
+  refuseUnbuilt(env, { DATABASE_URL: 'the books cannot be kept in PostgreSQL yet' });
   const config = readConfig(Config, env);
   requireTokensOffLoopback(config);
   return config;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { createLogger, runMain, StartError, serve } from '@bazar/service';
-import { nodeDisk, troubleOf } from '@bazar/storage';
+import { join } from 'node:path';
+import { createFailureLog, createLogger, runMain, StartError, serve } from '@bazar/service';
+import { nodeDisk, openReserve, troubleOf } from '@bazar/storage';
 import type { After } from './after.js';
 import { buildCatalog } from './app.js';
 import { createCatalog } from './catalog.js';
@@ -11,6 +12,15 @@ const after: After = (ms, run) => {
   const timer = setTimeout(run, ms);
   return () => clearTimeout(timer);
 };
+
+/** As much room as a full batch takes. */
+const probeBytes = 256 * 1024;
+
+/** Takes the room and gives it back. */
+async function hasRoom(path: string): Promise<boolean> {
+  const probe = await openReserve(nodeDisk, path, probeBytes);
+  return (await probe.fill()) && probe.spend();
+}
 
 await runMain(async () => {
   const config = readCatalogConfig(process.env);
@@ -32,12 +42,13 @@ await runMain(async () => {
     if (trouble === undefined) throw error;
     throw new StartError(`The catalog service cannot start: ${trouble}`, { cause: error });
   });
+  const logFailure = createFailureLog(logger);
   const catalog = createCatalog({
     store,
     after,
+    hasRoom: () => hasRoom(join(config.DATA_DIR, 'catalog_room.probe')),
     onFailure(failure, { request_id: reqId, operation_id }) {
-      const { code, cause: err } = failure;
-      logger.warn({ reqId, operation_id, code, err }, failure.message);
+      logFailure(failure, 'sale', { reqId, operation_id });
     },
   });
   const app = buildCatalog(catalog, { config, logger });

@@ -1,4 +1,10 @@
-import { listenFields, readConfig, requireTokensOffLoopback, urlsField } from '@bazar/service';
+import {
+  listenFields,
+  readConfig,
+  refuseUnbuilt,
+  requireTokensOffLoopback,
+  urlsField,
+} from '@bazar/service';
 import { type Static, Type } from '@sinclair/typebox';
 
 const Config = Type.Object({
@@ -23,6 +29,7 @@ export type Config = Static<typeof Config>;
 
 /** @throws ConfigError with a sentence that names the variable */
 export function readGatewayConfig(env: NodeJS.ProcessEnv): Config {
+  refuseUnbuilt(env, { PUBLIC_URL: 'no catalog calls the gateway yet' });
   const config = readConfig(Config, env);
   requireTokensOffLoopback(config, ['SERVICE_TOKEN']);
   return config;

@@ -9,8 +9,12 @@ type Asking = Parameters<typeof callerOf>[0];
 
 /** What goes along with every further call. */
 function onward(request: Asking) {
-  const { requestId, timeoutMs } = callerOf(request);
-  return { requestId, ...(timeoutMs !== undefined && { timeoutMs }) };
+  const { requestId, timeoutMs, traceparent } = callerOf(request);
+  return {
+    requestId,
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(traceparent !== undefined && { headers: { traceparent } }),
+  };
 }
 
 export function gatewayHandlers(upstreams: Upstreams, buying: Buying): Handlers<typeof gateway> {

@@ -11,8 +11,8 @@ export interface Upstreams {
   readonly orders: Replicas<typeof order>;
   /** Purchases go in batches, over connections of their own. */
   readonly purchases: Replicas<typeof orderInternal>;
-  /** Per service `ok`, or a sentence that says what is wrong with it. */
-  health(): Promise<{ catalog: string; order: string }>;
+  /** Per service `ok`, or what is wrong with it, in its own words if it answers. */
+  health(): Promise<{ catalog: 'ok' | Failure; order: 'ok' | Failure }>;
   close(): Promise<void>;
 }
 
@@ -76,12 +76,12 @@ export function purchaseThrough(purchases: Pick<Replicas<typeof orderInternal>, 
   };
 }
 
-async function askHealth(replicas: Replicas<typeof health>): Promise<string> {
+async function askHealth(replicas: Replicas<typeof health>): Promise<'ok' | Failure> {
   try {
     await replicas.next().ready({}, { timeoutMs: policy.healthTimeoutMs });
     return 'ok';
   } catch (error) {
-    if (error instanceof Failure) return error.message;
+    if (error instanceof Failure) return error;
     throw error;
   }
 }

@@ -104,7 +104,7 @@ async function open(t: Test, env: NodeJS.ProcessEnv = {}, tokenOfGateway = env['
     const caller = createCaller(contract, transport, { check: checkResponses(contract), headers });
     return { next: () => caller, close: async () => undefined };
   }
-  const states = { catalog: 'ok', order: 'ok' };
+  const states: { catalog: 'ok' | Failure; order: 'ok' | Failure } = { catalog: 'ok', order: 'ok' };
   const upstreams = {
     catalog: replicas(catalog, catalogApp, 'catalog'),
     orders: replicas(order, orderApp, 'order'),
@@ -117,6 +117,7 @@ async function open(t: Test, env: NodeJS.ProcessEnv = {}, tokenOfGateway = env['
   const app = buildGateway(upstreams, buying, {
     config: readGatewayConfig({ LOG_LEVEL: 'info', ...env }),
     logStream: { write: (line) => lines.push(line) },
+    failureRepeatsMs: 0,
     ready: upstreams.health,
   });
   t.teardown(() => app.close());
@@ -289,6 +290,32 @@ t.test('when a caller names its patience, then it goes along and is kept', async
   t.match(late, { status: 504, detail: new RegExp(`Idempotency-Key: ${key} tells`) });
 });
 
+t.test('when a caller names its trace, then it goes along with every hop', async (t) => {
+  const { app, wires } = await open(t);
+  const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  const seen: (string | undefined)[] = [];
+  wires.catalog = (carry) => (request) => {
+    seen.push(request.headers['traceparent']);
+    return carry(request);
+  };
+  wires.order = (carry) => (request) => {
+    const { headers, body } = request;
+    seen.push(headers['traceparent'] ?? body?.match(/"traceparent":"([^"]*)"/)?.[1]);
+    return carry(request);
+  };
+  const headers = { traceparent };
+  const urls = ['/info/2', '/search/distributed', '/topics', `/orders/${key}`];
+  for (const url of urls) await app.inject({ url, headers });
+  await app.inject(buy(2, { headers }));
+  t.same(
+    seen,
+    [...urls, 'the purchase'].map(() => traceparent),
+  );
+  seen.length = 0;
+  await app.inject({ url: '/info/2', headers: { traceparent: 'nonsense' } });
+  t.same(seen, [undefined]);
+});
+
 t.test('when a service behind fails, then the caller gets a problem and the log why', async (t) => {
   const { app, wires, lines } = await open(t);
   const requests = [{ url: '/info/2' }, { url: `/orders/${key}` }, buy(2, withKey(key))];
@@ -331,7 +358,12 @@ t.test('when a service behind fails, then the caller gets a problem and the log 
       t.notMatch(body, /ECONNREFUSED|127\.0\.0\.1/, 'nothing of the inside');
       t.notOk(headers['www-authenticate']);
       t.equal(lines.length, 1, `${what}: it is logged`);
-      t.match(JSON.parse(lines[0] ?? '{}'), { code: problem.code, url: request.url });
+      const line = JSON.parse(lines[0] ?? '{}');
+      t.match(line, { code: problem.code, url: request.url });
+      // An error calls somebody; what a service behind is expected to fail at calls nobody here.
+      const isOurs = /another token|forbids|malformed|no such route/.test(what);
+      t.equal(line.level, isOurs ? 50 : 40, what);
+      t.equal(line.err !== undefined, isOurs, `${what}: a stack only for what is ours to mend`);
     }
   }
   wires.catalog = wires.order = carries;
@@ -421,9 +453,9 @@ t.test('when a page on another origin asks, then CORS decides', async (t) => {
 
 t.test('when one address asks too often, then it is told to wait', async (t) => {
   const { app, asked } = await open(t, { RATE_LIMIT: '3' });
-  for (let count = 0; count < 3; count += 1) {
-    t.equal((await app.inject('/topics')).statusCode, 200);
-  }
+  await app.ready();
+  // The page asks nobody, so that all of this fits into a second on a busy machine, too.
+  for (let count = 0; count < 3; count += 1) t.equal((await app.inject('/')).statusCode, 200);
   for (const request of [{ url: '/topics' }, { url: '/info/1' }, buy(2), { url: '/' }]) {
     const { statusCode, headers, body } = await app.inject(request);
     t.equal(statusCode, 429, request.url);
@@ -435,7 +467,7 @@ t.test('when one address asks too often, then it is told to wait', async (t) => 
       detail: 'at most 3 requests a second are taken',
     });
   }
-  t.equal(asked.length, 3, 'nobody behind is asked');
+  t.same(asked, [], 'nobody behind is asked');
   const other = await app.inject({ url: '/topics', remoteAddress: '10.0.0.2' });
   t.equal(other.statusCode, 200, 'another address has its own count');
   for (const url of ['/health/live', '/health/ready', '/metrics', '/docs/json']) {
@@ -463,9 +495,15 @@ t.test('when somebody looks at the shop, then there is a page, health and the do
     status: 'ok',
     dependencies: { catalog: 'ok', order: 'ok' },
   });
-  states.order = 'GET /health/ready: no whole answer came back';
+  states.order = new Failure('unavailable', 'GET /health/ready: no whole answer came back');
   const ready = await app.inject('/health/ready');
-  t.match(ready.json(), { status: 503, code: 'unavailable', detail: `order: ${states.order}` });
+  const detail = 'order: GET /health/ready: no whole answer came back';
+  t.match(ready.json(), { status: 503, code: 'unavailable', detail });
+  states.order = new Failure('storage_full', 'storage: the order log has no room');
+  t.match((await app.inject('/health/ready')).json(), {
+    code: 'storage_full',
+    detail: 'order: storage: the order log has no room',
+  });
   t.same((await app.inject('/health/live')).json(), { status: 'ok' });
   const routes: readonly { method: string; url: string }[] = [gateway, health]
     .flatMap((contract): { method: string; url: string }[] => Object.values(contract))
@@ -510,9 +548,12 @@ t.test('when the gateway is connected over sockets, then it finds both services'
   await orderApp.close();
   t.match(await upstreams.health(), {
     catalog: 'ok',
-    order: 'GET /health/ready: no whole answer came back',
+    order: { code: 'unavailable', message: /^GET \/health\/ready: (no whole|nothing could)/ },
   });
-  await t.rejects(buying.buy({ ...wish, order_id: key.replace('abc', 'abd') }), Failure);
+  await t.rejects(buying.buy({ ...wish, order_id: key.replace('abc', 'abd') }), {
+    code: 'unavailable',
+    message: /nothing could be sent\. This request bought nothing; it may be repeated/,
+  });
   await buying.close();
   await upstreams.close();
 });
@@ -527,6 +568,8 @@ t.test(
       [{ CORS_ORIGINS: 'https://a.example/' }, /CORS_ORIGINS/],
       [{ ORDER_URLS: '127.0.0.1:5002' }, /ORDER_URLS/],
       [{ HOST: '0.0.0.0' }, /SERVICE_TOKEN/],
+      [{ PUBLIC_URL: 'http://127.0.0.1:5000' }, /PUBLIC_URL is set, but/],
+      [{ CATALOG_URLS: 'http://a:99999' }, /CATALOG_URLS/],
     ];
     for (const [env, sentence] of wrong) {
       t.throws(() => readGatewayConfig(env), { name: 'ConfigError', message: sentence });

@@ -1,4 +1,4 @@
-import { orderAdmin, order as publicContract } from '@bazar/contracts';
+import { Failure, orderAdmin, order as publicContract } from '@bazar/contracts';
 import { orderInternal } from '@bazar/contracts/internal';
 import { createService, type FastifyInstance, mount, type ServiceOptions } from '@bazar/service';
 import { type After, after } from './after.js';
@@ -6,6 +6,7 @@ import type { AuditEffects } from './audit.js';
 import type { Config } from './config.js';
 import { adminHandlers, internalHandlers, publicHandlers } from './handlers.js';
 import type { Purchases } from './purchase.js';
+import type { OrderStore } from './store.js';
 
 /** Room for the largest batch of purchases. */
 const batchBytes = 1024 * 1024;
@@ -16,9 +17,11 @@ export function buildOrder(
   audit: AuditEffects,
   options: Omit<ServiceOptions, 'name'> & { readonly config: Config; readonly after?: After },
 ): FastifyInstance {
-  const app = createService({ ...options, name: 'order' });
+  const { store } = audit;
+  const ready = async () => ({ ...(await options.ready?.()), storage: await storageHealth(store) });
+  const app = createService({ ...options, ready, name: 'order' });
   const { ADMIN_TOKEN, SERVICE_TOKEN } = options.config;
-  mount(app, publicContract, publicHandlers(audit.store, purchases, options.after ?? after));
+  mount(app, publicContract, publicHandlers(store, purchases, options.after ?? after));
   mount(app, orderAdmin, adminHandlers(audit), { token: ADMIN_TOKEN });
   mount(app, orderInternal, internalHandlers(purchases), {
     token: SERVICE_TOKEN,
@@ -26,4 +29,15 @@ export function buildOrder(
     hidden: true,
   });
   return app;
+}
+
+/** `ok`, or why no order can be logged; what a disk does besides is no matter of health. */
+async function storageHealth(store: OrderStore): Promise<'ok' | Failure> {
+  try {
+    await store.assertRoom();
+    return 'ok';
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
 }

@@ -1,4 +1,10 @@
-import { listenFields, readConfig, requireTokensOffLoopback, urlsField } from '@bazar/service';
+import {
+  listenFields,
+  readConfig,
+  refuseUnbuilt,
+  requireTokensOffLoopback,
+  urlsField,
+} from '@bazar/service';
 import { type Static, Type } from '@sinclair/typebox';
 
 const Config = Type.Object({
@@ -10,6 +16,7 @@ export type Config = Static<typeof Config>;
 
 /** @throws ConfigError with a sentence that names the variable */
 export function readOrderConfig(env: NodeJS.ProcessEnv): Config {
+  refuseUnbuilt(env, { DATABASE_URL: 'the orders cannot be kept in PostgreSQL yet' });
   const config = readConfig(Config, env);
   requireTokensOffLoopback(config);
   return config;

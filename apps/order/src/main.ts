@@ -1,12 +1,38 @@
-import { createLogger, runMain, StartError, serve } from '@bazar/service';
+import { accusesUs, Failure } from '@bazar/contracts';
+import {
+  createFailureLog,
+  createLogger,
+  reasonOf,
+  runMain,
+  StartError,
+  serve,
+} from '@bazar/service';
 import { nodeDisk, troubleOf } from '@bazar/storage';
 import { after } from './after.js';
 import { buildOrder } from './app.js';
 import { connectCatalogs } from './catalogs.js';
 import { readOrderConfig } from './config.js';
 import { createPurchases } from './purchase.js';
-import { createRecovery } from './recovery.js';
+import { Contradiction, compareWithFeed, createRecovery, type ReadFeed } from './recovery.js';
 import { openCsvStore } from './store/csv.js';
+import type { OrderStore } from './store.js';
+
+/** As many sales as recovery looks at once. */
+const firstLookSales = 1000;
+
+/**
+ * Looks once before anybody is let in; a catalog that does not answer is asked again later.
+ * @throws StartError when log and catalog contradict each other
+ */
+async function assertAgreement(store: OrderStore, readFeed: ReadFeed): Promise<void> {
+  try {
+    const reach = await store.reach();
+    await compareWithFeed(store, await readFeed(reach.watermark, firstLookSales, 0), reach);
+  } catch (error) {
+    if (!(error instanceof Contradiction)) return;
+    throw new StartError(`The order service cannot start: ${error.message}.`, { cause: error });
+  }
+}
 
 await runMain(async () => {
   const config = readOrderConfig(process.env);
@@ -28,12 +54,14 @@ await runMain(async () => {
     throw new StartError(`The order service cannot start: ${trouble}`, { cause: error });
   });
   const catalogs = connectCatalogs(config.CATALOG_URLS, config.SERVICE_TOKEN);
+  await assertAgreement(store, catalogs.readFeed);
+  const logFailure = createFailureLog(logger);
   const purchases = createPurchases({
     store,
     sell: catalogs.sell,
     assertOpen: () => recovery.assertOpen(),
     onFailure(failure, { request_id: reqId, order_id }) {
-      logger.warn({ reqId, order_id, code: failure.code, err: failure.cause }, failure.message);
+      logFailure(failure, 'purchase', { reqId, order_id });
     },
   });
   const recovery = createRecovery({
@@ -42,8 +70,16 @@ await runMain(async () => {
     recover: purchases.recover,
     isInFlight: purchases.isInFlight,
     after,
-    log: (level, sentence, cause) => logger[level]({ err: cause }, sentence),
-    onContradiction: (error) => stopAtOnce(error, error.message),
+    log(level, sentence, cause) {
+      // What other services are expected to fail at needs no stack; what nobody foresaw does.
+      const why = cause instanceof Failure ? { reason: reasonOf(cause) } : { err: cause };
+      logger[accusesUs(cause) ? 'error' : level](why, sentence);
+    },
+    // The reason is the last line, without a stack: what a person is to read and to do.
+    onContradiction(error) {
+      logger.fatal(error.message);
+      process.exit(1);
+    },
   });
   const app = buildOrder(
     purchases,

@@ -1,6 +1,6 @@
 import { createBatcher } from '@bazar/batching';
 import { createHop } from '@bazar/client/hop';
-import { Failure } from '@bazar/contracts';
+import { accusesUs, Failure } from '@bazar/contracts';
 import {
   failedOutcome,
   keyReused,
@@ -9,6 +9,8 @@ import {
   type PurchaseOutcome,
   type SaleOperation,
   type SaleOutcome,
+  toldOfItem,
+  withNothingDone,
 } from '@bazar/contracts/internal';
 import type { LoggedOrder, OrderStore } from './store.js';
 
@@ -66,6 +68,17 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
     { ...policy.log, defer },
   );
 
+  /** @throws Failure that says that nothing was done, for the catalog was not asked */
+  async function assertAble(): Promise<void> {
+    try {
+      assertOpen();
+      // A sale that could not be logged would spend stock on a buyer who is refused.
+      await store.assertRoom();
+    } catch (error) {
+      throw error instanceof Failure ? withNothingDone(error) : error;
+    }
+  }
+
   async function make(operation: PurchaseOperation): Promise<PurchaseOutcome> {
     const { order_id, item_id } = operation;
     const known = await store.find(order_id);
@@ -73,12 +86,10 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
       if (known.itemId !== item_id) throw keyReused(order_id);
       return soldOutcome(known, true);
     }
-    assertOpen();
-    // A sale that could not be logged would spend stock on a buyer who is refused.
-    await store.assertRoom();
+    await assertAble();
     const outcome = await sales.ask(toSale(operation));
     if (outcome.result === 'failed') {
-      throw new Failure(outcome.problem.code, outcome.problem.detail, { foreign: true });
+      throw toldOfItem(outcome.problem);
     }
     if (outcome.result === 'sold_out') {
       return { order_id, result: 'sold_out', replayed: outcome.replayed };
@@ -95,7 +106,7 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
       } catch (error) {
         // One purchase that cannot be answered must not take the others of its batch with it.
         const failure = error instanceof Failure ? error : mistake(error);
-        if (failure.status >= 500) onFailure?.(failure, operation);
+        if (failure.status >= 500 || accusesUs(failure)) onFailure?.(failure, operation);
         return failedOutcome(operation, failure);
       }
     },

@@ -29,10 +29,6 @@ export interface Batcher<I, O> {
    * error, with the failure of its flush, or at once with `QueueFull` or `BatcherClosed`.
    */
   add(item: I): Promise<O>;
-  /** How many items wait for a flush. */
-  readonly queued: number;
-  /** How many items the present flush was given. */
-  readonly inFlight: number;
   /** Resolves as soon as nothing is queued or in flight. */
   idle(): Promise<void>;
   /** Refuses every later item, and resolves when all earlier ones are answered. */
@@ -65,7 +61,6 @@ export function createBatcher<I, O>(
     readonly reject: (reason: unknown) => void;
   }
   let queue: Waiting[] = [];
-  let inFlight = 0;
   let running = false;
   let closed = false;
   let idlers: (() => void)[] = [];
@@ -94,10 +89,7 @@ export function createBatcher<I, O>(
 
   async function run(): Promise<void> {
     while (queue.length > 0) {
-      const batch = nextBatch();
-      inFlight = batch.length;
-      await settle(batch);
-      inFlight = 0;
+      await settle(nextBatch());
     }
     running = false;
     const released = idlers;
@@ -120,12 +112,6 @@ export function createBatcher<I, O>(
         defer(run);
       }
       return new Promise((resolve, reject) => queue.push({ item, resolve, reject }));
-    },
-    get queued() {
-      return queue.length;
-    },
-    get inFlight() {
-      return inFlight;
     },
     idle,
     close() {

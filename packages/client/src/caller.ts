@@ -58,7 +58,8 @@ async function perform(
   } catch (cause) {
     call.signal?.throwIfAborted();
     if (cause instanceof Failure) {
-      throw new Failure(cause.code, `${plan.label}: ${cause.message}`, { cause });
+      const { code, message, nothingDone } = cause;
+      throw new Failure(code, `${plan.label}: ${message}`, { cause, nothingDone });
     }
     throw new Failure('unavailable', `${plan.label}: no whole answer came back`, { cause });
   }

@@ -26,8 +26,7 @@ export interface HopOptions<Operation extends HopItem, Outcome> {
 export interface Hop<Operation, Outcome> {
   /**
    * Resolves to what became of the operation.
-   * @throws Failure; `overloaded` and a deadline that passed before the call mean that nothing was
-   * done, all else that the outcome is unknown
+   * @throws Failure with `nothingDone` when the operation was not sent; else its outcome is unknown
    */
   ask(operation: Operation): Promise<Outcome>;
   /** Answers everything accepted. */
@@ -61,7 +60,7 @@ export function createHop<Operation extends HopItem, Outcome>(
     let next = 0;
     return items.map(({ expiresAt }) => {
       const outcome = Math.floor(expiresAt - time) >= 1 ? matched[next++] : undefined;
-      return outcome ?? new Failure('deadline_exceeded', 'the time was up before the call');
+      return outcome ?? late();
     });
   }
 
@@ -74,14 +73,25 @@ export function createHop<Operation extends HopItem, Outcome>(
         return await batches.add({ operation, expiresAt });
       } catch (error) {
         if (error instanceof QueueFull) {
-          throw new Failure('overloaded', 'too many purchases are waiting', { cause: error });
+          throw new Failure('overloaded', 'too many purchases are waiting', {
+            cause: error,
+            nothingDone: true,
+          });
         }
         if (error instanceof BatcherClosed) {
-          throw new Failure('unavailable', 'the service is stopping', { cause: error });
+          throw new Failure('unavailable', 'the service is stopping', {
+            cause: error,
+            nothingDone: true,
+          });
         }
         throw error;
       }
     },
     close: () => batches.close(),
   };
+}
+
+function late(): Failure {
+  const options = { nothingDone: true };
+  return new Failure('deadline_exceeded', 'the time was up before the call', options);
 }

@@ -50,7 +50,9 @@ export function requestOf(
   const patienceMs = call.timeoutMs ?? options.timeoutMs ?? defaultTimeoutMs;
   const timeoutMs = Math.floor(Math.min(patienceMs, maxTimeoutMs));
   if (!(timeoutMs >= 1)) {
-    throw new Failure('deadline_exceeded', `${plan.label}: no time was left to send it`);
+    throw new Failure('deadline_exceeded', `${plan.label}: no time was left to send it`, {
+      nothingDone: true,
+    });
   }
   const body = input.body === undefined ? undefined : JSON.stringify(input.body);
   const headers = headersOf(plan, options.headers, call.headers, input.headers, {

@@ -25,7 +25,8 @@ export interface TransportResponse {
 /**
  * Carries one request and resolves to whatever answer came, of any status; it follows no redirect
  * and repeats nothing. Rejects with `Failure('deadline_exceeded')` when `timeoutMs` passed, with
- * the signal's reason when it was aborted, and with any other error when no whole answer came.
+ * the signal's reason when it was aborted, and with any other error when no whole answer came. A
+ * `Failure` with `nothingDone` says that nothing of the request was sent.
  */
 export type Transport = (request: TransportRequest) => Promise<TransportResponse>;
 

@@ -20,6 +20,10 @@ export interface UndiciOptions {
   readonly connectTimeoutMs?: number;
 }
 
+function unsent(cause: Error): Failure {
+  return new Failure('unavailable', 'nothing could be sent', { cause, nothingDone: true });
+}
+
 /** Reads one answer to its end, or breaks it off. */
 function collect({ answer, fail }: Exchange) {
   const chunks: Buffer[] = [];
@@ -47,7 +51,8 @@ function collect({ answer, fail }: Exchange) {
       answer({ status, headers, body: whole.toString() });
     },
     onResponseError(_controller, error) {
-      fail(error);
+      // Before its start nothing of a request is written: there was no connection for it.
+      fail(controller === undefined && brokenOff === undefined ? unsent(error) : error);
     },
   };
   function breakOff(reason: Error): void {
@@ -91,7 +96,7 @@ export function undiciTransport(
   let pending = 0;
   const transport: Transport = async (request) => {
     if (pending >= maxPending) {
-      throw new Failure('overloaded', 'too many calls are waiting');
+      throw new Failure('overloaded', 'too many calls are waiting', { nothingDone: true });
     }
     pending += 1;
     try {

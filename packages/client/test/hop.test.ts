@@ -50,7 +50,10 @@ t.test('when its time is up before the call, then it is not sent', async (t) => 
   const hop = openHop();
   const first = hop.ask({ id: 'a' });
   await tick();
-  const late = t.rejects(hop.ask({ id: 'b', timeout_ms: 300 }), { code: 'deadline_exceeded' });
+  const late = t.rejects(hop.ask({ id: 'b', timeout_ms: 300 }), {
+    code: 'deadline_exceeded',
+    nothingDone: true,
+  });
   const patient = hop.ask({ id: 'c' });
   hop.clock.now = 301;
   await hop.answer();
@@ -78,7 +81,7 @@ t.test('when an outcome is missing, then it is unknown to its asker alone', asyn
   await tick();
   await hop.answer([{ id: 'stranger' }, { id: 'b' }]);
   t.match(await asked, [
-    { status: 'rejected', reason: { code: 'unavailable' } },
+    { status: 'rejected', reason: { code: 'unavailable', nothingDone: false } },
     { status: 'fulfilled', value: { id: 'b' } },
   ]);
 });
@@ -88,9 +91,9 @@ t.test('when too many wait, or the hop is closed, then it says so', async (t) =>
   const first = hop.ask({ id: 'a' });
   await tick();
   const second = hop.ask({ id: 'b' });
-  await t.rejects(hop.ask({ id: 'c' }), { code: 'overloaded' });
+  await t.rejects(hop.ask({ id: 'c' }), { code: 'overloaded', nothingDone: true });
   const closed = hop.close();
-  await t.rejects(hop.ask({ id: 'd' }), { code: 'unavailable' });
+  await t.rejects(hop.ask({ id: 'd' }), { code: 'unavailable', nothingDone: true });
   await hop.answer();
   await hop.answer();
   await closed;

@@ -80,8 +80,9 @@ t.test('when nobody listens, then the service is unavailable', async (t) => {
   server.close();
   await once(server, 'close');
   const failure = await failureOf(callerOf(t, address).topics());
-  t.match(failure, { code: 'unavailable', foreign: false, cause: { code: 'ECONNREFUSED' } });
-  t.equal(failure.message, 'GET /topics: no whole answer came back', 'it tells no address');
+  t.match(failure, { code: 'unavailable', foreign: false, nothingDone: true });
+  t.match(failure, { cause: { cause: { code: 'ECONNREFUSED' } } });
+  t.equal(failure.message, 'GET /topics: nothing could be sent', 'it tells no address');
 });
 
 t.test('when a service breaks its answer, then the call fails and is not repeated', async (t) => {
@@ -103,7 +104,7 @@ t.test('when a service breaks its answer, then the call fails and is not repeate
   for (const [what, answer] of Object.entries(answers)) {
     const { address, counted } = await rawService(t, answer);
     const failure = await failureOf(callerOf(t, address).topics());
-    t.match(failure, { code: 'unavailable', cause: Error }, what);
+    t.match(failure, { code: 'unavailable', cause: Error, nothingDone: false }, what);
     t.equal(counted.requests, 1);
   }
 });
@@ -260,13 +261,16 @@ t.test('when the transport is closed, then calls in flight are answered first', 
     (await Promise.all(calls)).map(({ body }) => body),
     [JSON.parse(topics), JSON.parse(topics)],
   );
-  t.match(await failureOf(caller.topics()), { code: 'unavailable', cause: Error });
+  t.match(await failureOf(caller.topics()), { code: 'unavailable', nothingDone: true });
 });
 
 t.test('when a header cannot be sent, then the call fails at once', async (t) => {
   const caller = callerOf(t, 'http://127.0.0.1:1');
   const headers = { 'no such name': 'x' };
-  t.match(await failureOf(caller.topics({}, { headers })), { code: 'unavailable', cause: Error });
+  t.match(await failureOf(caller.topics({}, { headers })), {
+    code: 'unavailable',
+    nothingDone: true,
+  });
 });
 
 t.test('when there is no such address, then there is no transport', async (t) => {

@@ -61,7 +61,13 @@ export const problemMediaType = 'application/problem+json';
 
 /** Why one item of a batch failed: a problem without what belongs to an HTTP answer. */
 export const ItemProblem = Type.Object(
-  { code: Type.Unsafe<FailureCode>(Code), detail: Type.String() },
+  {
+    code: Type.Unsafe<FailureCode>(Code),
+    detail: Type.String(),
+    nothing_done: Type.Optional(
+      Type.Literal(true, { description: 'The item was refused before anything was done for it.' }),
+    ),
+  },
   { additionalProperties: false },
 );
 export type ItemProblem = Static<typeof ItemProblem>;
@@ -71,6 +77,8 @@ export interface FailureOptions extends ErrorOptions {
   readonly retryAfterSeconds?: number;
   /** True when another service said so in answer to us, false when we found it ourselves. */
   readonly foreign?: boolean;
+  /** True when it is known that nothing came of the request; else the outcome may be unknown. */
+  readonly nothingDone?: boolean;
 }
 
 /** What a use case throws: a code of the table and one sentence for the caller. */
@@ -78,12 +86,14 @@ export class Failure extends Error {
   readonly code: FailureCode;
   readonly retryAfterSeconds: number | undefined;
   readonly foreign: boolean;
+  readonly nothingDone: boolean;
 
   constructor(code: FailureCode, detail: string, options: FailureOptions = {}) {
     super(detail, options);
     this.name = 'Failure';
     this.code = code;
     this.foreign = options.foreign ?? false;
+    this.nothingDone = options.nothingDone ?? false;
     this.retryAfterSeconds =
       options.retryAfterSeconds ?? (failures[code].status === 503 ? 1 : undefined);
   }
@@ -91,6 +101,51 @@ export class Failure extends Error {
   get status(): number {
     return failures[this.code].status;
   }
+}
+
+/**
+ * What another service says about *our* request. Our caller did nothing to deserve it: it would
+ * try in vain to mend a request that was never wrong.
+ */
+const accusations: ReadonlySet<FailureCode> = new Set([
+  'malformed_request',
+  'unauthorized',
+  'forbidden',
+  'route_not_found',
+  'method_not_allowed',
+  'request_timeout',
+  'body_too_large',
+  'url_too_long',
+  'unsupported_media_type',
+  'expectation_failed',
+  'too_many_requests',
+  'headers_too_large',
+]);
+
+/** True when another service found our own request wrong: a mistake on our side, to be mended. */
+export function accusesUs(failure: unknown): boolean {
+  return failure instanceof Failure && failure.foreign && accusations.has(failure.code);
+}
+
+/** A failed item of a batch as it travels. */
+export function itemProblem({ code, message: detail, nothingDone }: Failure): ItemProblem {
+  return { code, detail, ...(nothingDone && { nothing_done: true as const }) };
+}
+
+/** The failure of an item, as the service behind told it. */
+export function toldOfItem({ code, detail, nothing_done }: ItemProblem): Failure {
+  return new Failure(code, detail, { foreign: true, nothingDone: nothing_done === true });
+}
+
+/** The same failure, now that it is known that nothing came of the request. */
+export function withNothingDone(failure: Failure): Failure {
+  const { code, message, cause, foreign, retryAfterSeconds } = failure;
+  return new Failure(code, message, {
+    cause,
+    foreign,
+    nothingDone: true,
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  });
 }
 
 /** The problem document of a failure. */

@@ -67,7 +67,14 @@ const Text = (maxLength: number) =>
 export const maxTitleLength = 500;
 export const maxTopicLength = 100;
 export const Title = Text(maxTitleLength);
-export const Topic = Text(maxTopicLength);
+/** `.` and `..` are steps in a path (RFC 3986, section 5.2.4): nobody could search for them. */
+export const Topic = Type.String({
+  ...Text(maxTopicLength),
+  pattern: textPattern.replace('^', '^(?!\\.{1,2}$)'),
+  description:
+    'Neither . nor .., no control characters, no space at either end, not starting with ' +
+    '= + - or @.',
+});
 
 const uuid = '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}';
 /** An id on an internal wire: a UUID (RFC 9562) in lower case. */

@@ -27,9 +27,11 @@ export const health = {
     url: '/health/ready',
     schema: {
       summary: 'The service and all that it depends on can work',
-      description: 'When it cannot, a 503 names the dependency and says what is wrong with it.',
+      description:
+        'When it cannot, a 503 names each dependency and says what is wrong with it. Its code is ' +
+        'storage_full when nothing is wrong but a full disk: reading goes on then.',
       tags: ['health'],
-      response: { 200: json('Ready', Health), ...fails() },
+      response: { 200: json('Ready', Health), ...fails('storage_full') },
     },
   },
 } as const satisfies Contract;

@@ -17,6 +17,7 @@ export {
   successStatus,
 } from './contract.js';
 export {
+  accusesUs,
   Failure,
   type FailureCode,
   type FailureOptions,

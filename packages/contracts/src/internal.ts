@@ -188,5 +188,6 @@ export const orderInternal = {
 } as const satisfies Contract;
 
 export { batchTimeoutMs, matchOutcomes, patienceMs } from './batch.js';
+export { itemProblem, toldOfItem, withNothingDone } from './failures.js';
 export { keyReused, type OncePerId, oncePerId } from './once.js';
 export { failedOutcome, inTime, purchaseAnswer, purchaseFailure } from './purchase-outcome.js';

@@ -32,7 +32,8 @@ export function oncePerId(
     async purchase(operation) {
       const { order_id, item_id, timeout_ms } = operation;
       // Work whose caller has given up is not started: nobody would read its answer.
-      if (timeout_ms === 0) throw new Failure('deadline_exceeded', 'no time was left');
+      if (timeout_ms === 0)
+        throw new Failure('deadline_exceeded', 'no time was left', { nothingDone: true });
       const earlier = inFlight.get(order_id);
       if (earlier === undefined) {
         const outcome = begin(operation);

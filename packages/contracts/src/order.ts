@@ -54,8 +54,8 @@ export const order = {
       summary: 'Buy one copy of a book',
       description:
         'Being sold out is an answer, not an error. With an Idempotency-Key the request may be ' +
-        'repeated: one key buys at most one copy. A 503 or a 504 does not say whether the copy ' +
-        'was bought; the same request again does. A sale is remembered for ever; a sold-out ' +
+        'repeated: one key buys at most one copy. A 503 or a 504 may leave open whether the ' +
+        'copy was bought: its detail says so, and the same request again tells. A sale is remembered for ever; a sold-out ' +
         `answer for at least ${remembered.ageMs / 60_000} minutes and ` +
         `${remembered.outcomes.toLocaleString('en')} further operations.`,
       tags: ['orders'],

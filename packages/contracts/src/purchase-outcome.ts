@@ -1,20 +1,19 @@
 import { patienceMs } from './batch.js';
-import { Failure } from './failures.js';
+import { Failure, itemProblem, toldOfItem } from './failures.js';
 import type { PurchaseOperation, PurchaseOutcome } from './internal.js';
 import type { PurchaseAnswer } from './order.js';
 
 /**
  * What the caller of a purchase is told of its outcome.
- * @throws Failure for a purchase that failed; where its outcome is unknown the detail names the key
- * under which the same request may be repeated
+ * @throws Failure for a purchase that failed; its detail says whether the outcome is known, and
+ * names the key under which the same request may be repeated
  */
 export function purchaseAnswer(outcome: PurchaseOutcome): {
   answer: PurchaseAnswer;
   replayed: boolean;
 } {
   if (outcome.result === 'failed') {
-    const { code, detail } = outcome.problem;
-    throw purchaseFailure(new Failure(code, detail, { foreign: true }), outcome.order_id);
+    throw purchaseFailure(toldOfItem(outcome.problem), outcome.order_id);
   }
   const { replayed } = outcome;
   if (outcome.result === 'sold_out') return { answer: { message: 'Out of stock' }, replayed };
@@ -23,23 +22,31 @@ export function purchaseAnswer(outcome: PurchaseOutcome): {
   return { answer: { message: `bought book ${title}`, order }, replayed };
 }
 
-/** A failed purchase, with the key that makes its repetition safe where the outcome is unknown. */
+/**
+ * A failed purchase, with what is known of its outcome and the key that makes its repetition safe.
+ * Of an earlier request under the same key a refusal knows nothing, so it speaks of this one only.
+ */
 export function purchaseFailure(failure: Failure, orderId: string): Failure {
-  if (failure.status < 500) return failure;
-  return new Failure(
-    failure.code,
-    `${failure.message}. Whether order ${orderId} was made is not known; the same request with ` +
-      `Idempotency-Key: ${orderId} tells, and buys no second copy`,
-    { cause: failure, foreign: failure.foreign },
-  );
+  const { code, message, status, foreign, nothingDone, retryAfterSeconds } = failure;
+  if (status < 500) return failure;
+  const known = nothingDone
+    ? `This request bought nothing; it may be repeated with Idempotency-Key: ${orderId}`
+    : `Whether order ${orderId} was made is not known; the same request with ` +
+      `Idempotency-Key: ${orderId} tells, and buys no second copy`;
+  return new Failure(code, `${message}. ${known}`, {
+    cause: failure,
+    foreign,
+    nothingDone,
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  });
 }
 
 /** The outcome of a purchase that failed. */
 export function failedOutcome(
   { order_id }: Pick<PurchaseOperation, 'order_id'>,
-  { code, message: detail }: Failure,
+  failure: Failure,
 ): PurchaseOutcome {
-  return { order_id, result: 'failed', problem: { code, detail } };
+  return { order_id, result: 'failed', problem: itemProblem(failure) };
 }
 
 /**

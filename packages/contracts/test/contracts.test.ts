@@ -1,6 +1,7 @@
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import t from 'tap';
 import {
+  accusesUs,
   type Body,
   canonicalId,
   catalog,
@@ -27,10 +28,12 @@ import {
 import {
   batchTimeoutMs,
   catalogInternal,
+  failedOutcome,
   matchOutcomes,
   orderInternal,
   purchaseAnswer,
   purchaseFailure,
+  withNothingDone,
 } from '../src/internal.js';
 
 const contracts = {
@@ -148,6 +151,20 @@ t.test('titles', async (t) => {
   }
 });
 
+t.test('topics can be searched by their URL', async (t) => {
+  const { topic } = catalogAdmin.addBook.schema.body.properties;
+  const pattern = new RegExp(String(topic.pattern), 'u');
+  for (const text of ['distributed', '...', '.a', 'a/../b', '日本語']) t.match(text, pattern);
+  for (const text of ['.', '..', '=1', ' a', 'a\n']) t.notOk(pattern.test(text), text);
+});
+
+t.test('only what another service says about our request accuses us', async (t) => {
+  t.ok(accusesUs(new Failure('unauthorized', 'why', { foreign: true })));
+  t.notOk(accusesUs(new Failure('unauthorized', 'why')), 'what we say ourselves');
+  t.notOk(accusesUs(new Failure('unavailable', 'why', { foreign: true })), 'a trouble of theirs');
+  t.notOk(accusesUs(new Error('why')));
+});
+
 t.test('keys', async (t) => {
   const key = order.purchase.schema.headers.properties['idempotency-key'];
   const pattern = new RegExp(String(key.pattern));
@@ -195,6 +212,17 @@ t.test('what a buyer is told', async (t) => {
     purchaseAnswer({ order_id, result: 'failed', problem: { code, detail: 'why' } });
   t.throws(failed('storage_full'), { code: 'storage_full', message: /Idempotency-Key: 0190a3c4-/ });
   t.throws(failed('book_not_found'), { code: 'book_not_found', message: 'why' });
+  t.throws(failed('storage_full'), { message: /Whether order 0190a3c4-.* is not known/ });
+  const refused = failedOutcome(
+    { order_id },
+    withNothingDone(new Failure('storage_full', 'why', { retryAfterSeconds: 7 })),
+  );
+  t.throws(() => purchaseAnswer(refused), {
+    code: 'storage_full',
+    nothingDone: true,
+    foreign: true,
+    message: /^why\. This request bought nothing; .*Idempotency-Key: 0190a3c4-/,
+  });
   const known = new Failure('key_reused', 'why');
   t.equal(purchaseFailure(known, order_id), known, 'a refusal is no unknown outcome');
 });

@@ -5,6 +5,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 
 type Done = (error: Error | null, body?: unknown) => void;
 
+const cutShort = (cause: Error) =>
+  new Failure('malformed_request', 'The body was cut short.', { cause });
 const notJson = () =>
   new Failure('unsupported_media_type', 'The content type of a body must be application/json.');
 
@@ -23,12 +25,14 @@ function refuseBody(request: FastifyRequest, payload: IncomingMessage, done: Don
     return;
   }
   const settle = (error: Error | null) => {
-    payload.off('data', onData).off('end', onEnd).off('error', settle);
+    payload.off('data', onData).off('end', onEnd).off('error', onError);
     done(error, undefined);
   };
+  // Whoever sends broken chunks, or hangs up in the middle, broke the body; nothing of ours did.
+  const onError = (error: Error) => settle(cutShort(error));
   const onData = () => settle(notJson());
   const onEnd = () => settle(null);
-  payload.on('data', onData).on('end', onEnd).on('error', settle);
+  payload.on('data', onData).on('end', onEnd).on('error', onError);
   payload.resume();
 }
 

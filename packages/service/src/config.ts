@@ -56,30 +56,50 @@ const Complaint = Type.Object({
   params: Type.Object({ missingProperty: Type.Optional(Type.String()) }),
 });
 
-const url = 'https?://[^\\s,/?#]+/?';
-
-/** The addresses of the replicas of a service, separated by commas; `splitUrls` takes them apart. */
-export function urlsField(standard: string) {
-  return Type.String({
-    default: standard,
-    pattern: `^${url}( *, *${url})*$`,
-    description: 'http addresses such as http://127.0.0.1:5001, separated by commas',
-  });
-}
-
-export function splitUrls(urls: string): string[] {
-  return urls.split(',').map((each) => each.trim());
-}
+/** Marks a field whose text is checked by a function, which says what is wrong with it. */
+const complaintAbout: unique symbol = Symbol('complaintAbout');
 
 interface Field {
   readonly type?: unknown;
   readonly description?: string;
   readonly writeOnly?: boolean;
+  readonly [complaintAbout]?: (text: string) => string | undefined;
+}
+
+/** The addresses of the replicas of a service, separated by commas; `splitUrls` takes them apart. */
+export function urlsField(standard: string) {
+  return Type.String({
+    default: standard,
+    description: 'http addresses such as http://127.0.0.1:5001, separated by commas',
+    [complaintAbout]: complaintAboutUrls,
+  });
+}
+
+/** The origins that a `urlsField` names. */
+export function splitUrls(urls: string): string[] {
+  return urls.split(',').map((each) => new URL(each.trim()).origin);
+}
+
+function complaintAboutUrls(urls: string): string | undefined {
+  for (const text of urls.split(',').map((each) => each.trim())) {
+    if (text.includes('@')) return 'an address may carry no user and no password';
+    const quoted = JSON.stringify(text);
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (url === undefined) return `${quoted} is no address`;
+    // http:a and http:///a are read as http://a: whoever wrote that meant something else.
+    if (!/^https?:\/\/[^/]/i.test(text)) return `${quoted} does not begin with http://`;
+    if (url.pathname !== '/' || /[?#]/.test(text)) {
+      return `${quoted} may have nothing behind its host and port`;
+    }
+  }
+  return undefined;
 }
 
 /** `PORT is "x", but must be a plain decimal number (where to listen, 0 to 65535).` */
 function sentence(name: string, field: Field, value: string | undefined, reason: string): string {
-  const shown = field.writeOnly ? 'a secret that is not shown' : JSON.stringify(value);
+  // What stands before an @ in an address may be a password.
+  const isSecret = field.writeOnly || (field[complaintAbout] && value?.includes('@'));
+  const shown = isSecret ? 'a secret that is not shown' : JSON.stringify(value);
   const start = value === undefined ? `${name} is not set` : `${name} is ${shown}`;
   const description = field.description ? ` (${field.description.replace(/\.$/, '')})` : '';
   return `${start}, but ${reason}${description}.`;
@@ -120,6 +140,8 @@ function gather(
     if (isNumber && !plainNumber.test(text)) {
       throw new ConfigError(sentence(name, field, text, 'must be a plain decimal number'));
     }
+    const complaint = field[complaintAbout]?.(text);
+    if (complaint !== undefined) throw new ConfigError(sentence(name, field, text, complaint));
     values[name] = text;
   }
   return values;
@@ -157,6 +179,17 @@ export function readConfig<S extends TObject>(
     if (complaint === undefined) throw error;
     const { name, reason } = complaint;
     throw new ConfigError(sentence(name, fields[name] ?? {}, values[name], reason));
+  }
+}
+
+/**
+ * Throws `ConfigError` when a variable is set that this version knows of but does not heed: whoever
+ * set it would believe that it works. The value may hold a password and is not shown.
+ * @param unbuilt name → what would have to be built for it
+ */
+export function refuseUnbuilt(env: Environment, unbuilt: Readonly<Record<string, string>>): void {
+  for (const [name, what] of Object.entries(unbuilt)) {
+    if (env[name]) throw new ConfigError(`${name} is set, but ${what}: unset it to start.`);
   }
 }
 

@@ -1,10 +1,11 @@
 /** What happens on a connection outside of Fastify: garbage, half-sent requests, the last minute. */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Failure, type FailureCode } from '@bazar/contracts';
 import type { ConnectionError, FastifyInstance } from 'fastify';
 import { exchangeOn } from './exchange.js';
+import { boundPipelines, type Handle } from './pipeline.js';
 import { problemAnswer, rawAnswer } from './problems.js';
 
 /** How long a refused connection is read from, so that the reset does not overtake the answer. */
@@ -12,6 +13,11 @@ const lingerMs = 1_000;
 /** While closing: how often connections are looked at, and what a body still arriving is given. */
 const sweepMs = 100;
 const arrivalMs = 2_000;
+/** More connections are closed at once: each costs memory and a descriptor, and both end. */
+const maxConnections = 10_000;
+/** A connection on which nothing moves for so long, unread answers included, is given up. */
+const quietMs = 60_000;
+const maxHeaderBytes = 16 * 1024;
 
 /** The parser's error codes (llhttp, Node) that are not plain nonsense. */
 const refusals: Readonly<Record<string, { code: FailureCode; detail: string }>> = {
@@ -94,15 +100,45 @@ function sweepWhileClosing(server: Server, connections: ReadonlySet<Socket>): No
   }, sweepMs);
 }
 
-/** Wires all that Fastify has no hook for to the server of an app. */
-export function guardConnections(app: FastifyInstance, requestId: RequestId): void {
+export interface ConnectionLimits {
+  /** How long a whole request may take to arrive; its headers get no longer. */
+  readonly requestTimeoutMs: number;
+  readonly connectionsCheckingIntervalMs: number;
+  readonly keepAliveTimeoutMs: number;
+}
+
+/** Fastify's `serverFactory`: a server with the bounds that Node leaves open. */
+export function guardedServer(limits: ConnectionLimits, requestId: RequestId) {
+  const { requestTimeoutMs, connectionsCheckingIntervalMs, keepAliveTimeoutMs } = limits;
+  return (handle: Handle): Server => {
+    const options = {
+      requestTimeout: requestTimeoutMs,
+      headersTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: connectionsCheckingIntervalMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      maxHeaderSize: maxHeaderBytes,
+      requireHostHeader: false,
+    };
+    const server = createServer(options, boundPipelines(handle));
+    server.setTimeout(quietMs);
+    server.maxConnections = maxConnections;
+    // A client may close its side behind its last request, as `nc -N` does, and still read the
+    // answer; closing then would leave it with a book that it does not know of. Node closes the
+    // connection behind the last answer.
+    Object.assign(server, { httpAllowHalfOpen: true });
+    server.on('checkExpectation', refuseExpectation(requestId));
+    server.on('connect', refuseTunnel(requestId));
+    return server;
+  };
+}
+
+/** Lets a closing app's server end in time, whatever its clients do. */
+export function endConnections(app: FastifyInstance): void {
   const connections = new Set<Socket>();
   app.server.on('connection', (socket) => {
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
   });
-  app.server.on('checkExpectation', refuseExpectation(requestId));
-  app.server.on('connect', refuseTunnel(requestId));
   let sweeping: NodeJS.Timeout | undefined;
   app.addHook('preClose', (done) => {
     sweeping = sweepWhileClosing(app.server, connections);

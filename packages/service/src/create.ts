@@ -9,14 +9,16 @@ import fastify, {
   type onRequestHookHandler,
 } from 'fastify';
 import { hasNoBody, parseBodies } from './bodies.js';
-import { answerClientError, guardConnections } from './connections.js';
+import { answerClientError, endConnections, guardedServer } from './connections.js';
 import { addDocs } from './docs.js';
+import { createFailureLog } from './failure-log.js';
 import { addHealth, type Dependencies } from './health.js';
 import { createLogger } from './logger.js';
 import { malformed } from './malformed.js';
 import { addMetrics } from './metrics.js';
-import { answerError } from './problems.js';
+import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
+import { wrongTarget } from './target.js';
 
 export interface ServiceOptions {
   /** As it stands in the log and in the title of the API document. */
@@ -42,11 +44,12 @@ export interface ServiceOptions {
   readonly connectionsCheckingIntervalMs?: number;
   /** How long a connection may stay idle: 72 s unless told, longer than any client of ours. */
   readonly keepAliveTimeoutMs?: number;
+  /** Repeats of a failure are counted for so long before they are logged; 10 s unless told. */
+  readonly failureRepeatsMs?: number;
   /** Makes the id of a request that came without one. */
   readonly randomId?: () => string;
 }
 
-const maxHeaderBytes = 16 * 1024;
 const maxParamLength = 500;
 
 /** Headers of every answer, and what Node no longer refuses once we ask to do it ourselves. */
@@ -57,11 +60,7 @@ const everyAnswer: onRequestHookHandler = (request, reply, done) => {
   reply.header('cache-control', 'no-store');
   reply.header('x-content-type-options', 'nosniff');
   if (headers['content-type'] !== undefined && hasNoBody(headers)) delete headers['content-type'];
-  if (headers.host === undefined && raw.httpVersion === '1.1') {
-    done(new Failure('malformed_request', 'The header Host is missing.'));
-  } else {
-    done();
-  }
+  done(wrongTarget(raw));
 };
 
 /** A foreign id is written into logs and headers, so it must have our alphabet and length. */
@@ -74,21 +73,25 @@ function requestIds(randomId: () => string) {
 
 /** Fastify itself, with every default that coerces, trusts or logs too much turned off. */
 function bareApp(options: ServiceOptions, randomId: () => string): FastifyInstance {
-  const { requestTimeoutMs = 10_000, connectionsCheckingIntervalMs = 2_000 } = options;
-  return fastify({
-    loggerInstance:
-      options.logger ?? createLogger(options.name, options.config.LOG_LEVEL, options.logStream),
+  const logger =
+    options.logger ?? createLogger(options.name, options.config.LOG_LEVEL, options.logStream);
+  const requestId = requestIds(randomId);
+  const limits = {
+    requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
+    connectionsCheckingIntervalMs: options.connectionsCheckingIntervalMs ?? 2_000,
+    keepAliveTimeoutMs: options.keepAliveTimeoutMs ?? 72_000,
+  };
+  const answerError = answerErrors(
+    createFailureLog(logger, {
+      ...(options.failureRepeatsMs !== undefined && { repeatsMs: options.failureRepeatsMs }),
+    }),
+  );
+  const app = fastify({
+    loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: requestIds(randomId),
+    genReqId: requestId,
     bodyLimit: options.bodyLimitBytes ?? 64 * 1024,
-    requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: options.keepAliveTimeoutMs ?? 72_000,
-    http: {
-      headersTimeout: requestTimeoutMs,
-      connectionsCheckingInterval: connectionsCheckingIntervalMs,
-      maxHeaderSize: maxHeaderBytes,
-      requireHostHeader: false,
-    },
+    serverFactory: guardedServer(limits, requestId),
     routerOptions: { maxParamLength },
     // What still arrives on an open connection while closing is answered, not turned away.
     return503OnClosing: false,
@@ -107,6 +110,8 @@ function bareApp(options: ServiceOptions, randomId: () => string): FastifyInstan
     frameworkErrors: answerError,
     clientErrorHandler: answerClientError(randomId),
   });
+  app.setErrorHandler(answerError);
+  return app;
 }
 
 /** A path without a route, or with routes for other methods only: RFC 9110, section 15.5.6. */
@@ -126,12 +131,11 @@ export function createService(options: ServiceOptions): FastifyInstance {
   const { name, version = '0.0.0', randomId = randomUUID, ready = () => ({}) } = options;
   const app = bareApp(options, randomId);
   const methodsOf = rememberRoutes(app);
-  app.setErrorHandler(answerError);
   app.addHook('onRequest', everyAnswer);
   parseBodies(app);
-  guardConnections(app, requestIds(randomId));
-  const countUnmatched = addMetrics(app);
+  endConnections(app);
   addDocs(app, name, version);
+  const countUnmatched = addMetrics(app);
   addHealth(app, ready);
   app.setNotFoundHandler((request, reply) => {
     const [path = '/'] = request.url.split('?', 1);

@@ -1,3 +1,4 @@
+import { requestIdPattern } from '@bazar/contracts';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
@@ -17,31 +18,59 @@ export function addDocs(app: FastifyInstance, name: string, version: string): vo
       },
       servers: [{ url: '/' }],
       components: {
+        parameters: requestHeaders,
         securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
       },
     },
     transformObject: (document) => {
-      if ('openapiObject' in document) relaxBodies(document.openapiObject.paths);
+      if ('openapiObject' in document) completeOperations(document.openapiObject.paths);
       return 'openapiObject' in document ? document.openapiObject : document.swaggerObject;
     },
   });
   app.register(swaggerUi, { routePrefix: '/docs' });
 }
 
-/** The plugin takes every declared body for a required one. */
-function relaxBodies(paths: object | undefined): void {
+/** What every route reads from a request, said once: `callerOf`. */
+const requestHeaders = {
+  requestId: {
+    name: 'x-request-id',
+    in: 'header',
+    description: 'Names the request in the log, and in the answer.',
+    schema: { type: 'string', pattern: requestIdPattern.source },
+  },
+  timeoutMs: {
+    name: 'x-timeout-ms',
+    in: 'header',
+    description: 'For how many milliseconds the caller still waits.',
+    schema: { type: 'string', pattern: '^[0-9]{1,7}$' },
+  },
+  traceparent: {
+    name: 'traceparent',
+    in: 'header',
+    description: 'W3C Trace Context.',
+    schema: { type: 'string' },
+  },
+} as const;
+
+/** The headers of every request; and the plugin takes every declared body for a required one. */
+function completeOperations(paths: object | undefined): void {
+  const references = Object.keys(requestHeaders).map((name) => ({
+    $ref: `#/components/parameters/${name}`,
+  }));
   for (const operation of Object.values(paths ?? {}).flatMap((path) => Object.values(path))) {
     if (!isOperation(operation)) continue;
-    operation.requestBody.required = false;
+    operation.parameters = [...(operation.parameters ?? []), ...references];
+    if (operation[optionalBody] && operation.requestBody) operation.requestBody.required = false;
     delete operation[optionalBody];
   }
 }
 
 interface Operation {
-  requestBody: { required?: boolean };
+  parameters?: object[];
+  requestBody?: { required?: boolean };
   [optionalBody]?: true;
 }
 
 function isOperation(value: unknown): value is Operation {
-  return typeof value === 'object' && value !== null && optionalBody in value;
+  return typeof value === 'object' && value !== null && 'responses' in value;
 }

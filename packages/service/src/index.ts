@@ -1,15 +1,16 @@
 export type { FastifyInstance } from 'fastify';
 export { type Caller, callerOf } from './caller.js';
 export {
-  ConfigError,
   isLoopback,
   listenFields,
   readConfig,
+  refuseUnbuilt,
   requireTokensOffLoopback,
   splitUrls,
   urlsField,
 } from './config.js';
 export { createService, type ServiceOptions } from './create.js';
+export { createFailureLog, reasonOf } from './failure-log.js';
 export type { Dependencies } from './health.js';
 export { nextLink } from './link.js';
 export { createLogger } from './logger.js';
@@ -22,6 +23,6 @@ export {
   type NarrowReply,
 } from './mount.js';
 export { type Ready, ready, type Sent } from './ready.js';
-export { etagOf, representation } from './representation.js';
+export { representation } from './representation.js';
 export { runMain, type ServeOptions, serve } from './serve.js';
 export { StartError } from './start-error.js';

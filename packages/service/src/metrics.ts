@@ -16,6 +16,18 @@ function count({ answers }: Tally, status: number): void {
   answers[status] = (answers[status] ?? 0) + 1;
 }
 
+const metricsSchema = {
+  operationId: 'metrics',
+  summary: 'Counters of the process and of its answers, for Prometheus',
+  tags: ['health'],
+  response: {
+    200: {
+      description: "Prometheus' text form",
+      content: { 'text/plain': { schema: { type: 'string' } } },
+    },
+  },
+};
+
 /**
  * `GET /metrics` in Prometheus' text form: the process' own and a count of answers by route, method
  * and status. A labelled increment or a histogram at every request costs more than many a handler;
@@ -54,7 +66,7 @@ export function addMetrics(app: FastifyInstance): (status: number) => void {
     ];
   });
   app.register((scope, _options, done) => {
-    scope.get('/metrics', { schema: { hide: true } }, async (_request, reply) => {
+    scope.get('/metrics', { schema: metricsSchema }, async (_request, reply) => {
       reply.header('content-type', registry.contentType);
       return registry.metrics();
     });

@@ -3,32 +3,22 @@
  * (RFC 9457), whether it was thrown by a use case, found by Fastify or noticed on the bare socket.
  */
 import { STATUS_CODES } from 'node:http';
-import { Failure, type FailureCode, problemMediaType, problemOf } from '@bazar/contracts';
-import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
+import {
+  accusesUs,
+  Failure,
+  type FailureCode,
+  problemMediaType,
+  problemOf,
+} from '@bazar/contracts';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { noteAnswer } from './exchange.js';
+import type { FailureLog } from './failure-log.js';
 
-/**
- * What another service says about *our* request. Our caller did nothing to deserve it: it would
- * try in vain to mend a request that was never wrong, so it is told that we are not available.
- */
-const accusations: ReadonlySet<FailureCode> = new Set([
-  'malformed_request',
-  'unauthorized',
-  'forbidden',
-  'route_not_found',
-  'method_not_allowed',
-  'request_timeout',
-  'body_too_large',
-  'url_too_long',
-  'unsupported_media_type',
-  'expectation_failed',
-  'too_many_requests',
-  'headers_too_large',
-]);
-
-/** Statuses that Fastify gives to its own errors (`FST_ERR_…`), and what the table calls them. */
+/** Statuses that Fastify and its plugins give to their errors, and what the table calls them. */
 const codeOfStatus: ReadonlyMap<number, FailureCode> = new Map([
   [400, 'malformed_request'],
+  // The files of the documents refuse paths that lead out of their folder: nothing is there.
+  [403, 'route_not_found'],
   [404, 'route_not_found'],
   [408, 'request_timeout'],
   [413, 'body_too_large'],
@@ -44,28 +34,32 @@ const codeOfStatus: ReadonlyMap<number, FailureCode> = new Map([
 const details: ReadonlyMap<string, string> = new Map([
   ['FST_ERR_BAD_URL', 'The path is not validly percent-encoded.'],
   ['FST_ERR_MAX_PARAM_LENGTH', 'A part of the path is too long.'],
+  ['FST_STATIC_FORBIDDEN_PATH', 'There is no route to this path.'],
 ]);
 
 const drainableBytes = 16 * 1024 * 1024;
 const opaqueDetail = 'The service made a mistake; its log tells more under this request id.';
 
+/** What Fastify, its plugins (`FST_ERR_…`) and http-errors (`expose`) found wrong. */
 function fastifyFailure(error: Error): Failure | undefined {
-  if (!('code' in error) || !('statusCode' in error)) return undefined;
-  const { code, statusCode } = error;
-  if (typeof statusCode !== 'number') return undefined;
+  if (!('statusCode' in error) || typeof error.statusCode !== 'number') return undefined;
+  const { statusCode } = error;
+  const code = 'code' in error ? String(error.code) : '';
   // A caller who hangs up while its body arrives: Fastify marks the stream's error with a 400.
   if (code === 'ECONNRESET' && statusCode === 400) {
     return new Failure('malformed_request', 'The body was cut short.', { cause: error });
   }
-  if (typeof code !== 'string' || !code.startsWith('FST_')) return undefined;
-  const known = codeOfStatus.get(statusCode);
+  const isForCaller = 'expose' in error && error.expose === true;
+  if (!code.startsWith('FST_') && !isForCaller) return undefined;
+  const isOfCaller = statusCode >= 400 && statusCode < 500;
+  const known = codeOfStatus.get(statusCode) ?? (isOfCaller ? 'malformed_request' : undefined);
   return known && new Failure(known, details.get(code) ?? error.message, { cause: error });
 }
 
 /** The failure that our caller is told of: itself, or ours when another service accused us. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof Failure) {
-    if (!error.foreign || !accusations.has(error.code)) return error;
+    if (!accusesUs(error)) return error;
     const detail = 'A service behind this one did not accept our request.';
     return new Failure('unavailable', detail, { cause: error });
   }
@@ -73,29 +67,25 @@ export function failureOf(error: unknown): Failure {
   return known ?? new Failure('internal', opaqueDetail, { cause: error });
 }
 
-/** One line per answer that is our side's fault, none for what the caller did. */
-function logFailure(failure: Failure, request: FastifyRequest, log: FastifyBaseLogger): void {
-  // Whoever asks for the health every second writes down the answer too.
-  if (failure.status < 500 || request.url.startsWith('/health/')) return;
-  const { cause, code } = failure;
-  const line = { code, method: request.method, url: request.url, err: cause };
-  const ours = code === 'internal' && !failure.foreign;
-  const accused = cause instanceof Failure && cause.foreign;
-  if (ours || accused) log.error(line, failure.message);
-  else log.warn(line, failure.message);
-}
-
-/** Answers a request with the problem document of whatever was thrown, and logs a 5xx. */
-export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const failure = failureOf(error);
-  logFailure(failure, request, request.log);
-  // The handler may have set these for the answer that it did not come to give.
-  reply.removeHeader('etag').removeHeader('link');
-  if (canBeDrained(request)) reply.removeHeader('connection');
-  noteAnswer(request.raw);
-  const { status, headers, body } = problemAnswer(failure, request.id);
-  // Bytes, because Fastify adds a charset to a string and the media type has none.
-  reply.code(status).headers(headers).send(body);
+/**
+ * Answers a request with the problem document of whatever was thrown, and logs a 5xx. Whoever asks
+ * for the health every second writes down the answer too, so that is not logged.
+ */
+export function answerErrors(logFailure: FailureLog) {
+  return (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
+    const failure = failureOf(error);
+    const { id: reqId, method, url, routeOptions } = request;
+    if (!url.startsWith('/health/')) {
+      logFailure(failure, `${method} ${routeOptions.url}`, { reqId, method, url });
+    }
+    // The handler may have set these for the answer that it did not come to give.
+    reply.removeHeader('etag').removeHeader('link');
+    if (canBeDrained(request)) reply.removeHeader('connection');
+    noteAnswer(request.raw);
+    const { status, headers, body } = problemAnswer(failure, request.id);
+    // Bytes, because Fastify adds a charset to a string and the media type has none.
+    reply.code(status).headers(headers).send(body);
+  };
 }
 
 /**

@@ -21,6 +21,7 @@ const listenReasons: Readonly<Record<string, string>> = {
   EACCES: 'this port needs more rights',
   EADDRNOTAVAIL: 'this machine does not have that address',
   ENOTFOUND: 'there is no such host',
+  EAI_AGAIN: 'the host could not be looked up',
 };
 
 async function listen({ app, host, port, name }: ServeOptions): Promise<string> {
@@ -28,10 +29,12 @@ async function listen({ app, host, port, name }: ServeOptions): Promise<string> 
     const listenTextResolver = (address: string) => `the ${name} service listens at ${address}`;
     return await app.listen({ host, port, listenTextResolver });
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    const reason = listenReasons[code];
-    if (reason === undefined) throw error;
-    const message = `The ${name} service cannot listen on ${host}:${port}: ${reason}.`;
+    // Only the system refuses with a call's name; all else is a mistake of ours, with its stack.
+    if (!(error instanceof Error && 'syscall' in error && 'code' in error)) throw error;
+    const reason = listenReasons[String(error.code)] ?? error.message;
+    const message =
+      `The ${name} service cannot listen on ${host}:${port} (the variables HOST and PORT): ` +
+      `${reason}.`;
     throw new StartError(message, { cause: error });
   }
 }
@@ -52,7 +55,7 @@ function reportToLauncher(url: string, stop: () => void): void {
  * Listens, and stops in order: on SIGTERM, SIGINT, an uncaught error or the death of the launcher
  * (its IPC channel closes) no more connections are taken, what has arrived is answered, then
  * `close` runs. Exits with 0 after a clean stop, and at once with 1 at a second signal or after
- * 15 s. Tells a launcher `{ kind: 'listening', url }`. Throws `StartError` when the port is taken.
+ * 15 s. Tells a launcher `{ kind: 'listening', url }`. Throws `StartError` when it cannot listen.
  */
 export async function serve(options: ServeOptions): Promise<string> {
   const { app, name, close } = options;

@@ -1,19 +1,20 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { type Contract, health, Problem } from '@bazar/contracts';
+import { type Contract, Failure, health, Problem } from '@bazar/contracts';
 import { Value } from '@sinclair/typebox/value';
 import type { FastifyInstance } from 'fastify';
 import t, { type Test } from 'tap';
 import {
   callerOf,
+  createFailureLog,
   createService,
-  etagOf,
   type Handlers,
   mount,
   nextLink,
   ready,
   type ServiceOptions,
 } from '../src/index.js';
+import { etagOf } from '../src/representation.js';
 import { faults, openStall, pen, secret, stall, stallHandlers, token } from './stall.js';
 
 function open(t: Test, options: Parameters<typeof openStall>[0] = {}): FastifyInstance {
@@ -209,6 +210,47 @@ t.test('when something fails, then the caller gets its problem and the log the 5
   t.same(lines, [], 'nothing is logged of what went well or was the fault of the caller');
 });
 
+t.test('when the same failure comes again and again, then its repeats are counted', async (t) => {
+  const lines: { level: string; line: Record<string, unknown> }[] = [];
+  const logger = {
+    error: (line: object) => lines.push({ level: 'error', line: { ...line } }),
+    warn: (line: object) => lines.push({ level: 'warn', line: { ...line } }),
+  };
+  const timers: (() => void)[] = [];
+  const log = createFailureLog(logger, { later: (_ms, run) => timers.push(run) });
+  const cause = new Error('whole', {
+    cause: Object.assign(new Error(''), { code: 'ECONNREFUSED' }),
+  });
+  const away = (n: number) =>
+    log(new Failure('unavailable', 'away', { cause }), 'GET /info', { reqId: n });
+  for (const n of [1, 2, 3]) away(n);
+  const first = { code: 'unavailable', reqId: 1, reason: 'whole: ECONNREFUSED' };
+  t.same(
+    lines,
+    [{ level: 'warn', line: first }],
+    'the first at once, in one line, without a stack',
+  );
+  log(new Failure('unavailable', 'away'), 'POST /purchase', {});
+  t.equal(lines.length, 2, 'another route is another matter');
+  for (const run of timers.splice(0)) run();
+  t.same(lines.slice(2), [{ level: 'warn', line: { ...first, reqId: 3, repeats: 2 } }]);
+  for (const run of timers.splice(0)) run();
+  away(4);
+  t.match(lines.slice(3), [{ line: { reqId: 4, repeats: undefined } }], 'and then anew');
+  lines.length = 0;
+  for (const n of [1, 2]) log(new Failure('internal', 'oops', { cause }), 'GET /', { n });
+  const accusation = new Failure('unauthorized', 'who?', { foreign: true });
+  log(new Failure('unavailable', 'away', { cause: accusation }), 'GET /', {});
+  log(new Failure('internal', 'theirs', { foreign: true }), 'GET /', {});
+  log(new Failure('book_not_found', 'none', { foreign: true }), 'GET /', {});
+  t.same(
+    lines.map(({ level }) => level),
+    ['error', 'error', 'error', 'warn'],
+    'only what is ours to mend is an error, and every mistake of ours is told',
+  );
+  t.equal(lines[2]?.line['err'], accusation, 'with what was said');
+});
+
 t.test('when a request carries an id, then it is kept if it is harmless', async (t) => {
   const app = open(t, { randomId: () => 'fresh' });
   const idOf = async (id: string) => {
@@ -264,7 +306,7 @@ t.test('when there is a further page, then the link to it is a valid one', async
 });
 
 t.test('when a service is looked after, then it tells how it is', async (t) => {
-  const states: Record<string, string> = { storage: 'ok' };
+  const states: Record<string, string | Failure> = { storage: 'ok' };
   const app = open(t, { ready: () => states });
   await t.test('and it is alive and ready, or says what is not', async (t) => {
     t.match((await app.inject('/health/live')).json(), { status: 'ok' });
@@ -277,6 +319,13 @@ t.test('when a service is looked after, then it tells how it is', async (t) => {
     t.match({ statusCode, body }, { statusCode: 503, body: /"orders: it does not answer"/ });
     t.equal(headers['retry-after'], '1');
     t.equal((await app.inject('/health/live')).statusCode, 200);
+    states['orders'] = new Failure('storage_full', 'there is no room');
+    const full = await app.inject('/health/ready');
+    t.match(full.json(), { code: 'storage_full', detail: 'orders: there is no room' });
+    states['storage'] = 'it is away';
+    const both = await app.inject('/health/ready');
+    const detail = 'storage: it is away; orders: there is no room';
+    t.match(both.json(), { status: 503, code: 'unavailable', detail }, 'the worse one counts');
   });
   await t.test('and it counts answers by route, method and status', async (t) => {
     for (const url of ['/wares/2', '/wares/3', '/wares/404', '/wares/x', '/nothing', '/wares']) {
@@ -309,6 +358,7 @@ t.test('when a service is looked after, then it tells how it is', async (t) => {
       '/health/live',
       '/health/ready',
       '/kinds/{kind}',
+      '/metrics',
       '/wares',
       '/wares/{item_id}',
       '/wares/{item_id}/buy',
@@ -320,6 +370,13 @@ t.test('when a service is looked after, then it tells how it is', async (t) => {
     t.match(responses['200'].content['application/json'].schema.properties, { id: {}, kind: {} });
     t.match(responses['200'].headers, { ETag: { schema: { type: 'string' } } });
     t.ok(responses['404'].content['application/problem+json']);
+    const named = (operation: { parameters?: { $ref?: string }[] }) =>
+      operation.parameters?.flatMap(({ $ref = '' }) => $ref.split('/').at(-1) || []);
+    for (const path of ['/wares', '/wares/{item_id}', '/health/live', '/metrics']) {
+      const [operation] = Object.values<object>(document.paths[path]);
+      t.same(named(operation ?? {}), ['requestId', 'timeoutMs', 'traceparent'], path);
+    }
+    t.match(document.components.parameters.timeoutMs, { name: 'x-timeout-ms', in: 'header' });
     const page = await app.inject('/docs/');
     t.match(page, { statusCode: 200, body: /swagger-ui/ });
   });
@@ -392,6 +449,93 @@ t.test('when a body arrives in pieces or is expected, then it is waited for', as
     empty.socket.write(`POST /wares/2/buy HTTP/1.1\r\n${form}\r\n\r\n0\r\n\r\n`);
     t.match(await empty.closed(), /HTTP\/1\.1 200 OK.*\{"bought":2\}$/s);
   });
+});
+
+t.test('when a client half-closes behind its request, then it gets its answer', async (t) => {
+  const { wait, reached, open: openGate } = gate();
+  const app = open(t, { wait });
+  const halfClosed = new Promise((resolve) =>
+    app.server.once('connection', (accepted) => accepted.once('end', resolve)),
+  );
+  const port = await listen(app);
+  const { socket, closed } = dial(port);
+  const buy = 'POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n';
+  socket.end(`GET /wares/3 HTTP/1.1\r\nHost: a\r\n\r\n${buy}`);
+  await Promise.all([reached, halfClosed]);
+  openGate();
+  const answers = await closed();
+  t.match(answers, /200 OK.*"id":3.*200 OK.*\{"bought":2\}$/s, 'and the connection is closed');
+  const mute = dial(port);
+  mute.socket.end();
+  t.equal(await mute.closed(), '', 'without a request it is closed at once');
+  const half = dial(port);
+  const announced = 'Content-Type: application/json\r\nContent-Length: 5';
+  half.socket.end(`POST /wares HTTP/1.1\r\nHost: a\r\n${announced}\r\n\r\n{`);
+  t.match(await half.closed(), /^HTTP\/1\.1 400 /, 'half a request is no request');
+  const connections = () =>
+    new Promise((resolve) => app.server.getConnections((_error, count) => resolve(count)));
+  while ((await connections()) !== 0) await new Promise(setImmediate);
+  t.pass('no half-open connection is left');
+});
+
+t.test('when a client sends and never reads, then nobody else has to wait for it', async (t) => {
+  let working = 0;
+  let most = 0;
+  const { wait, open: openGate } = gate();
+  const app = open(t, {
+    wait: async () => {
+      working += 1;
+      most = Math.max(most, working);
+      await wait();
+      working -= 1;
+    },
+  });
+  const sockets: Socket[] = [];
+  app.server.on('connection', (socket) => sockets.push(socket));
+  const port = await listen(app);
+  const { socket, closed } = dial(port);
+  const total = 20_000;
+  const buy = 'POST /wares/2/buy HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n';
+  const json = 'Content-Type: application/json\r\n\r\n{}';
+  socket.pause();
+  socket.write((buy + json).repeat(total));
+  for (let asked = 0; asked < 20; asked += 1) {
+    const response = await fetch(`http://127.0.0.1:${port}/wares/2`);
+    t.equal(response.status, 200);
+    await response.arrayBuffer();
+  }
+  const bytesRead = sockets[0]?.bytesRead ?? 0;
+  t.equal(most, 64, 'of its requests 64 are worked on');
+  t.ok(bytesRead < 1_000_000, `and no more is read: ${bytesRead} bytes`);
+  openGate();
+  socket.resume();
+  socket.write('GET /wares/7 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  const answers = await closed();
+  t.match(answers, /"id":7/);
+  t.equal(answers.match(/"bought":2/g)?.length, total, 'once it reads, all are answered in order');
+  t.equal(most, 64);
+});
+
+t.test('when a client with requests on their way is gone, then they are not begun', async (t) => {
+  let begun = 0;
+  const { wait, reached, open: openGate } = gate();
+  const app = open(t, {
+    wait: () => {
+      begun += 1;
+      return wait();
+    },
+  });
+  const { socket } = dial(await listen(app));
+  const closed = new Promise((resolve) =>
+    app.server.on('connection', (accepted) => accepted.once('close', resolve)),
+  );
+  socket.write('POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(100));
+  await reached;
+  socket.destroy();
+  // What was held back is paused, so the end of the connection shows only in the answers.
+  openGate();
+  await closed;
+  t.ok(begun < 100, `${begun} were begun`);
 });
 
 t.test('when a body is refused while it is sent, then the caller can read why', async (t) => {

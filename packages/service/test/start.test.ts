@@ -5,7 +5,15 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Type } from '@sinclair/typebox';
 import t, { type Test } from 'tap';
-import { ConfigError, listenFields, readConfig, requireTokensOffLoopback } from '../src/index.js';
+import { ConfigError } from '../src/config.js';
+import {
+  listenFields,
+  readConfig,
+  refuseUnbuilt,
+  requireTokensOffLoopback,
+  splitUrls,
+  urlsField,
+} from '../src/index.js';
 
 const Config = Type.Object({
   ...listenFields({ port: 5001 }),
@@ -60,6 +68,61 @@ t.test('when a variable will not do, then one sentence names it, its value and w
     const sentence = refused({ SERVICE_TOKEN: secret });
     t.match(sentence, /^SERVICE_TOKEN is a secret that is not shown, but must /);
     t.notMatch(sentence, /hunter2|abcdefgh/, 'a secret is never shown');
+  }
+});
+
+t.test('when an address of a service will not do, then it is named without secrets', async (t) => {
+  const Urls = Type.Object({ CATALOG_URLS: urlsField('http://127.0.0.1:5001') });
+  const read = (CATALOG_URLS: string) => readConfig(Urls, { CATALOG_URLS });
+  const good: Readonly<Record<string, readonly string[]>> = {
+    'http://a:1': ['http://a:1'],
+    'http://a:1/ ,https://B.example, http://[::1]:5': [
+      'http://a:1',
+      'https://b.example',
+      'http://[::1]:5',
+    ],
+  };
+  for (const [text, urls] of Object.entries(good)) {
+    t.same(splitUrls(read(text).CATALOG_URLS), urls, text);
+  }
+  const bad = [
+    'nope',
+    'http://',
+    'http:///',
+    'http:a',
+    'http://a:99999',
+    'http://a b',
+    'http://127.0.0.1:1/x',
+    'http://a?x',
+    'http://a#',
+    'http://[::1',
+    'http://%zz',
+    'ftp://a',
+    ',',
+    'http://a:1,,http://b:1',
+    'http://a:x',
+  ];
+  for (const text of bad) {
+    t.throws(
+      () => read(text),
+      { name: 'ConfigError', message: /^CATALOG_URLS is ".*", but .* \(http addresses such as/ },
+      text,
+    );
+  }
+  for (const text of ['http://u:hunter2@a:1', 'http://a:1,http://u:hunter2@', '//u:hunter2@a']) {
+    t.throws(() => read(text), { message: /^CATALOG_URLS is a secret(?!.*hunter2).*, but / }, text);
+  }
+});
+
+t.test('when a variable is set that nothing heeds yet, then the start is refused', async (t) => {
+  const unbuilt = { DATABASE_URL: 'PostgreSQL is not built yet' };
+  const sentence = 'DATABASE_URL is set, but PostgreSQL is not built yet: unset it to start.';
+  t.throws(() => refuseUnbuilt({ DATABASE_URL: 'postgres://u:hunter2@h' }, unbuilt), {
+    name: 'ConfigError',
+    message: sentence,
+  });
+  for (const env of [{}, { DATABASE_URL: '' }, { OTHER_URL: 'x' }]) {
+    t.doesNotThrow(() => refuseUnbuilt(env, unbuilt));
   }
 });
 
@@ -123,7 +186,8 @@ await runMain(async () => {
     while (process.env.STUCK) await setTimeout(1000);
   };
   const port = Number(process.env.PORT);
-  await serve({ app, host: '127.0.0.1', port, name: 'stall', close });
+  const host = process.env.LISTEN_ON ?? '127.0.0.1';
+  await serve({ app, host, port, name: 'stall', close });
 });
 `;
 
@@ -225,8 +289,15 @@ t.test('when a service cannot start, then one sentence says why', async (t) => {
   const port = typeof address === 'object' ? String(address?.port) : '';
   const taken = start(t, { PORT: port });
   t.same(await taken.ended, [1, null]);
-  const sentence = `The stall service cannot listen on 127.0.0.1:${port}: something else is listening there already.\n`;
+  const sentence = `The stall service cannot listen on 127.0.0.1:${port} (the variables HOST and PORT): something else is listening there already.\n`;
   t.equal(taken.output().replace('closed\n', ''), sentence);
+  for (const HOST of ['no-such-host.invalid', '203.0.113.9']) {
+    const nowhere = start(t, { LISTEN_ON: HOST });
+    t.same(await nowhere.ended, [1, null]);
+    const cannot =
+      /^(closed\n)?The stall service cannot listen on .* \(the variables HOST and PORT\): .*\.\n$/;
+    t.match(nowhere.output().replace('closed\n', ''), cannot, HOST);
+  }
   const refused = start(t, { REFUSE: 'yes' });
   t.same(await refused.ended, [1, null]);
   t.equal(refused.output(), 'The till is empty.\n');

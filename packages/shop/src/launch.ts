@@ -163,14 +163,25 @@ async function becomesReady({ name, url, exited }: Service, deadline: AbortSigna
   }
 }
 
-/** Why a service is not ready, in its own words; undefined when it is. */
+/**
+ * Why a service is not ready, in its own words; undefined when it is, or when only its disk is full:
+ * then everybody can read, and buying goes on once there is room.
+ */
 async function complaintOf(url: string): Promise<string | undefined> {
   try {
     const signal = AbortSignal.timeout(answerDeadlineMs);
     const response = await fetch(`${url}/health/ready`, { signal });
     const body = await response.text();
-    return response.ok ? undefined : body;
+    return response.ok || isFull(body) ? undefined : body;
   } catch (error) {
     return String(error);
+  }
+}
+
+function isFull(problem: string): boolean {
+  try {
+    return JSON.parse(problem).code === 'storage_full';
+  } catch {
+    return false;
   }
 }

@@ -1,5 +1,5 @@
 import { basename, dirname, resolve } from 'node:path';
-import { type Disk, type DiskFile, type Lock, type OpenMode, readFully } from '@bazar/storage';
+import { type Disk, type DiskFile, type OpenMode, readFully } from '@bazar/storage';
 
 /** A stretch of bytes that was written over what lies beneath. */
 interface Patch {
@@ -20,8 +20,8 @@ interface Leaf {
 /**
  * A disk that shows another one's files and keeps in memory whatever is done to them, so that a
  * program may open, mend and close its files while not a byte of them changes. Locks are the real
- * ones, for a program that reads must still not read what another is writing; a lock file that is
- * not there was never locked, and is not made.
+ * ones, for a program that reads must still not read what another is writing; a file that is not
+ * there is locked by nobody, and is not made.
  *
  * @param beneath is only read from
  */
@@ -86,10 +86,6 @@ export function overlayDisk(beneath: Disk): Disk {
     },
     makeFolder: async () => {},
     syncFolder: async () => {},
-    async tryLock(path): Promise<Lock | undefined> {
-      const isThere = await beneath.exists(path);
-      return isThere ? beneath.tryLock(path) : { release: async () => {} };
-    },
   };
 }
 
@@ -133,6 +129,8 @@ async function openLeaf(beneath: Disk, leaf: Leaf): Promise<DiskFile> {
       leaf.patches.splice(0, Number.POSITIVE_INFINITY, ...cut);
     },
     size: async () => leaf.length,
+    isInPlace: async () => true,
+    tryLock: async () => file === undefined || file.tryLock(),
     close: async () => file?.close(),
   };
 }

@@ -175,6 +175,11 @@ t.test('when a service is not ready, then the shop says what it is told', async 
   await starting;
 });
 
+t.test('when only a disk is full, then the shop opens all the same', async (t) => {
+  const shop = await launch(t, { env: { STAND_IN: 'order:full' } });
+  t.ok(shop.service('gateway').running, 'for those who read');
+});
+
 t.test('when a service does not stop, then it is killed at the deadline', async (t) => {
   const shop = await launch(t, { env: { STAND_IN: 'order:stubborn' }, stopDeadlineMs: 50 });
   const exits = await shop.stop();

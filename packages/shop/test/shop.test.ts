@@ -341,6 +341,28 @@ t.test('when a folder is in use, then no second shop opens in it', async (t) => 
   t.match((await ask(`GET ${next.urls.gateway}/info/1`)).body, { quantity: 9 });
 });
 
+t.test('when a shop cannot open, then a sentence without a stack says why', async (t) => {
+  const dataDir = t.testdir({ stranger: {} });
+  const shop = await open(t, dataDir);
+  await ask(`POST ${shop.urls.gateway}/purchase/1`);
+  await shop.stop();
+  // The catalog of this folder never sold what the order log of the other one knows.
+  const refused = (options: Partial<Parameters<typeof launchShop>[0]>, message: RegExp) =>
+    t.rejects(launchShop({ dataDir, ...options }), { name: 'StartError', message });
+  await refused(
+    { dataDirs: { catalog: join(dataDir, 'stranger') } },
+    /^The order service cannot start: the order log belongs to catalog [^\n]*$/,
+  );
+  await refused(
+    { env: { DATABASE_URL: 'postgres://a' } },
+    /^The catalog did not start: DATABASE_URL is set, [^\n]*$/,
+  );
+  await refused(
+    { env: { PUBLIC_URL: 'http://a' } },
+    /^PUBLIC_URL is set, but no catalog calls the gateway yet[^\n]*$/,
+  );
+});
+
 t.test('when the launcher dies while it opens, then the folder is free', async (t) => {
   const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
   const dataDir = t.testdir();

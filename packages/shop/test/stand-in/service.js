@@ -25,7 +25,10 @@ export function standIn(name) {
   const server = createServer((request, response) => {
     if (request.url !== '/health/ready') log(request.url);
     const unready = behaviour === 'unready' && request.url === '/health/ready';
-    response.writeHead(unready ? 503 : 200).end(unready ? 'no books' : JSON.stringify(seen));
+    const full = behaviour === 'full' && request.url === '/health/ready';
+    const problem = unready ? 'no books' : JSON.stringify({ code: 'storage_full' });
+    const well = !unready && !full;
+    response.writeHead(well ? 200 : 503).end(well ? JSON.stringify(seen) : problem);
     if (request.url === '/crash') process.nextTick(() => process.exit(3));
   });
   server.on('error', (error) => {
