@@ -107,7 +107,7 @@ export async function startCatalog(node: Node, world: World): Promise<Catalog> {
     store,
     async close() {
       catalog.hurry();
-      deafen();
+      await deafen();
       await catalog.close();
     },
   };
@@ -157,7 +157,7 @@ export async function startOrders(node: Node, world: World): Promise<Orders> {
     store,
     recovery,
     async close() {
-      deafen();
+      await deafen();
       await recovery.stop();
       await purchases.close();
       await store.close();
@@ -185,7 +185,7 @@ export async function startGateway(node: Node, { lines, build }: World): Promise
   });
   return {
     async close() {
-      deafen();
+      await deafen();
       await buying.close();
     },
   };

@@ -31,8 +31,8 @@ export interface Weather {
 
 /** The network that all of the shop and its buyers share. */
 export interface Lines {
-  /** @returns how to stop listening */
-  listen(node: Node, routes: Routes): () => void;
+  /** @returns how to stop listening, which resolves once all that was heard is answered */
+  listen(node: Node, routes: Routes): () => Promise<void>;
   /** The transport of the real client, from a node to the one of that name. */
   transport(from: Node, to: string): Transport;
   partition(one: string, other: string): void;
@@ -55,14 +55,20 @@ export function createLines(
 
   return {
     listen(node, routes) {
-      const handler = (message: Message) =>
-        serve(routes, message, (error) => {
+      const inHand = new Set<Promise<TransportResponse>>();
+      const handler = (message: Message) => {
+        const answer = serve(routes, message, (error) => {
           // The dead are told that their disk broke, and tell nobody.
           if (node.alive) onError(node.name, error);
         });
+        inHand.add(answer);
+        return answer.finally(() => inHand.delete(answer));
+      };
       const deafen = [stormy.listen(node, handler), quiet.listen(node, handler)];
-      return () => {
+      return async () => {
         for (const stop of deafen) stop();
+        // As Fastify's close does: whoever is being answered still needs the files.
+        await Promise.all(inHand);
       };
     },
     transport:
