@@ -48,10 +48,10 @@ export interface AppendFile {
 }
 
 /**
- * Opens a file that grows at its end as its one writer, and makes it if absent. What the file holds was perhaps
- * never synced, or its sync failed and the page cache does not say so (Rebello et al., "Can
- * Applications Recover from fsync Failures?", 2020): all but `syncedBytes` is therefore written
- * again in its place before the first append.
+ * Opens a file that grows at its end as its one writer, and makes it if absent. What the file holds
+ * was perhaps never synced, or its sync failed and the page cache does not say so (Rebello et al.,
+ * "Can Applications Recover from fsync Failures?", 2020): all but `syncedBytes` is therefore
+ * written again in its place before the first append.
  * @throws StorageFull when there was no room; StorageBroken when a sync failed, or when the rest is
  * no longer what its reader found; StorageError
  */

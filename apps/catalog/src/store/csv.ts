@@ -89,8 +89,8 @@ async function openReplayedJournal(
   const header = () => {
     if (replay.catalogId === undefined && newestImage !== undefined) {
       throw new StorageError(
-        `${newestImage} is here, but the journal ${name}-*.log is not, and without it nobody knows ` +
-          'what was sold: restore all catalog files together from one copy',
+        `${newestImage} is here, but the journal ${name}-*.log is not, and without it nobody ` +
+          'knows what was sold: restore all catalog files together from one copy',
       );
     }
     replay.catalogId ??= newId();

@@ -65,6 +65,7 @@ export const mutants: Readonly<Record<string, BuildMaker>> = {
   }),
   'that finds its disk full after the sale': () => ({
     ...honest,
+    orderDisk: withoutReserve,
     orderStore: (store) => ({ ...store, assertRoom: async () => undefined }),
   }),
   'whose gateway takes a timeout for a no, and asks under a fresh key': (random) => ({
@@ -81,6 +82,17 @@ export const mutants: Readonly<Record<string, BuildMaker>> = {
   'whose catalog shows what is not committed': showStaged,
   'whose catalog shows what was': () => ({ ...honest, catalogStore: withStaleReads }),
 };
+
+/** Has never room for what is kept for the sales that a full disk surprises. */
+function withoutReserve(disk: Disk): Disk {
+  return {
+    ...disk,
+    async open(path, mode) {
+      if (!path.endsWith('.reserve')) return disk.open(path, mode);
+      throw Object.assign(new Error('ENOSPC: open'), { code: 'ENOSPC' });
+    },
+  };
+}
 
 /** Writes in the background, in order, and calls that synced. */
 function withLateWrites(disk: Disk, name: string): Disk {
