@@ -1,0 +1,50 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startScript } from './contestant.js';
+import { busyWarning, inWords, lookAtMachine } from './machine.js';
+import type { Options } from './options.js';
+import { writeReport } from './report.js';
+import { type Results, suites } from './suites.js';
+
+export interface Surroundings {
+  /** Where the report is written. */
+  readonly reportFolder: string;
+  readonly say: (sentence: string) => void;
+}
+
+/** Gives the use of an empty folder that is gone afterwards. */
+export async function inFolder<Result>(use: (folder: string) => Promise<Result>): Promise<Result> {
+  const folder = await mkdtemp(join(tmpdir(), 'bazar-bench-'));
+  try {
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Measures the chosen suites and writes the report.
+ *
+ * @throws BenchFailure when an answer was missing or wrong, or the conservation law was broken
+ */
+export async function runBench(options: Options, { reportFolder, say }: Surroundings) {
+  const results: Results = { measurements: [], memories: [] };
+  await inFolder(async (folder) => {
+    const machine = lookAtMachine(folder);
+    const warning = busyWarning(machine);
+    say(`On ${inWords(machine)}.`);
+    if (warning !== undefined) say(warning);
+    const generator = await startScript('load generator', 'generator');
+    try {
+      for (const name of options.only) {
+        await suites[name]({ options, folder, generatorUrl: generator.url, results, say });
+      }
+    } finally {
+      await generator.stop();
+    }
+    const input = { folder: reportFolder, machine, warning, options, results };
+    say(`\n${await writeReport(input)}\n\nThe report is ${join(reportFolder, 'report.md')}.`);
+  });
+  return results;
+}
