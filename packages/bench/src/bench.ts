@@ -1,27 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startScript } from './contestant.js';
 import { busyWarning, inWords, lookAtMachine } from './machine.js';
 import type { Options } from './options.js';
 import { writeReport } from './report.js';
 import { type Results, suites } from './suites.js';
-
-export interface Surroundings {
-  /** Where the report is written. */
-  readonly reportFolder: string;
-  readonly say: (sentence: string) => void;
-}
-
-/** Gives the use of an empty folder that is gone afterwards. */
-export async function inFolder<Result>(use: (folder: string) => Promise<Result>): Promise<Result> {
-  const folder = await mkdtemp(join(tmpdir(), 'bazar-bench-'));
-  try {
-    return await use(folder);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
+import { inFolder, type Surroundings } from './surroundings.js';
 
 /**
  * Measures the chosen suites and writes the report.

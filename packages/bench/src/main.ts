@@ -2,6 +2,7 @@ import { StartError } from '@bazar/shop';
 import { runBench } from './bench.js';
 import { BenchFailure } from './conservation.js';
 import { type Command, type Options, readOptions, UsageError, usage } from './options.js';
+import { huntStale } from './stale.js';
 
 const surroundings = {
   reportFolder: 'bench-results',
@@ -13,7 +14,7 @@ const surroundings = {
 const commands: Record<Command, (options: Options) => Promise<unknown>> = {
   bench: (options) => runBench(options, surroundings),
   lab: () => Promise.resolve(),
-  stale: () => Promise.resolve(),
+  stale: ({ quick }) => huntStale({ reads: quick ? 20_000 : 1_000_000 }, surroundings),
 };
 
 try {
