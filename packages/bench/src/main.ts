@@ -1,6 +1,7 @@
 import { StartError } from '@bazar/shop';
 import { runBench } from './bench.js';
 import { BenchFailure } from './conservation.js';
+import { runLab } from './lab.js';
 import { type Command, type Options, readOptions, UsageError, usage } from './options.js';
 import { huntStale } from './stale.js';
 
@@ -13,7 +14,7 @@ const surroundings = {
 
 const commands: Record<Command, (options: Options) => Promise<unknown>> = {
   bench: (options) => runBench(options, surroundings),
-  lab: () => Promise.resolve(),
+  lab: (options) => runLab(options, surroundings),
   stale: ({ quick }) => huntStale({ reads: quick ? 20_000 : 1_000_000 }, surroundings),
 };
 
