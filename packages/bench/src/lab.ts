@@ -211,10 +211,8 @@ function answersPlot(story: CrashStory): string {
 }
 
 function waitsPlot(story: CrashStory): string {
-  const buckets = bucketsOf(
-    story.events.filter(({ kind }) => kind === 'purchase'),
-    bucketMs,
-  ).filter(({ count }) => count > 0);
+  const purchases = story.events.filter(({ kind }) => kind === 'purchase');
+  const buckets = bucketsOf(purchases, bucketMs);
   return linePlot({
     title: `The ${story.victim} service is killed: how long buyers waited`,
     xLabel: 'seconds',
@@ -222,7 +220,9 @@ function waitsPlot(story: CrashStory): string {
     scale: 'logarithmic',
     series: (['p50', 'p99'] as const).map((share) => ({
       label: share === 'p50' ? 'median' : '99th percentile',
-      points: buckets.map((bucket) => [bucket.fromMs / 1000, bucket[share]] as const),
+      points: buckets.map(
+        (bucket) => [bucket.fromMs / 1000, bucket.count === 0 ? undefined : bucket[share]] as const,
+      ),
     })),
     marks: marksOf(story),
   });

@@ -23,8 +23,8 @@ export interface BarPlot {
 
 export interface Series {
   readonly label: string;
-  /** In ascending order of x. */
-  readonly points: readonly (readonly [x: number, y: number])[];
+  /** In ascending order of x; undefined where there is nothing to show. */
+  readonly points: readonly (readonly [x: number, y: number | undefined])[];
 }
 
 export interface LinePlot {
@@ -46,7 +46,7 @@ const width = 820;
 
 /** Horizontal bars in groups. The labels of the bars share their colours between groups. */
 export function barPlot({ title, unit, groups, scale = 'linear' }: BarPlot): string {
-  const [left, right, top] = [250, 120, 64];
+  const [left, right, top] = [310, 120, 64];
   const [barHeight, gap] = [18, 14];
   const labels = [...new Set(groups.flatMap(({ bars }) => bars.map(({ label }) => label)))];
   const lengthOf = createScale(
@@ -71,7 +71,7 @@ export function barPlot({ title, unit, groups, scale = 'linear' }: BarPlot): str
     }
     y += gap;
   }
-  return page({ title, subtitle: unit, labels, parts, height: y + 34, legendY: y + 14 });
+  return page({ title, subtitle: unit, labels, parts, bottom: y });
 }
 
 /** Lines over a common x axis, with marks for what happened when. */
@@ -79,7 +79,9 @@ export function linePlot(plot: LinePlot): string {
   const { title, xLabel, yLabel, series, marks = [], scale = 'linear' } = plot;
   const [left, right, top, bottom] = [70, 24, 76, 330];
   const xs = series.flatMap(({ points }) => points.map(([x]) => x));
-  const ys = series.flatMap(({ points }) => points.map(([, y]) => y));
+  const ys = series.flatMap(({ points }) =>
+    points.flatMap(([, y]) => (y === undefined ? [] : [y])),
+  );
   const [leastX, mostX] = [Math.min(...xs, 0), Math.max(...xs, 1)];
   const place = (x: number) =>
     left + ((x - leastX) / (mostX - leastX || 1)) * (width - left - right);
@@ -104,14 +106,32 @@ export function linePlot(plot: LinePlot): string {
     );
   }
   for (const [index, { points }] of series.entries()) {
-    const path = points.map(([x, y]) => `${round(place(x))},${round(bottom - rise(y))}`).join(' ');
-    parts.push(
-      `<polyline points="${path}" fill="none" stroke="${colourOf(index)}" stroke-width="1.8"/>`,
-    );
+    for (const path of stretches(points)) {
+      const places = path.map(([x, y]) => `${round(place(x))},${round(bottom - rise(y))}`);
+      // A stretch of one point is seen as well, since the ends of the line are round.
+      parts.push(
+        `<polyline points="${places.join(' ')} ${places.at(-1)}" fill="none" ` +
+          `stroke="${colourOf(index)}" stroke-width="1.8" stroke-linecap="round"/>`,
+      );
+    }
   }
   parts.push(text((left + width - right) / 2, bottom + 36, xLabel, { anchor: 'middle', size: 12 }));
   const labels = series.map(({ label }) => label);
-  return page({ title, subtitle: yLabel, labels, parts, height: 406, legendY: 388 });
+  return page({ title, subtitle: yLabel, labels, parts, bottom: bottom + 44 });
+}
+
+/** The points between two gaps, for each pair of neighbouring gaps that has any. */
+function stretches(points: Series['points']): (readonly [x: number, y: number])[][] {
+  const found: (readonly [x: number, y: number])[][] = [];
+  let isGap = true;
+  for (const [x, y] of points) {
+    if (y !== undefined) {
+      if (isGap) found.push([]);
+      found.at(-1)?.push([x, y]);
+    }
+    isGap = y === undefined;
+  }
+  return found;
 }
 
 interface Page {
@@ -119,17 +139,21 @@ interface Page {
   readonly subtitle: string;
   readonly labels: readonly string[];
   readonly parts: readonly string[];
-  readonly height: number;
-  readonly legendY: number;
+  /** Where the legend may begin. */
+  readonly bottom: number;
 }
 
-function page({ title, subtitle, labels, parts, height, legendY }: Page): string {
-  const spacing = Math.min(230, (width - 40) / Math.max(1, labels.length));
+const legendColumns = 3;
+const legendRow = 20;
+
+function page({ title, subtitle, labels, parts, bottom }: Page): string {
   const legend = labels.flatMap((label, index) => {
-    const x = 20 + index * spacing;
-    const box = `<rect x="${round(x)}" y="${legendY - 10}" width="12" height="12" rx="2" `;
-    return [`${box}fill="${colourOf(index)}"/>`, text(x + 18, legendY, label, { size: 12 })];
+    const x = 20 + (index % legendColumns) * ((width - 40) / legendColumns);
+    const y = bottom + 14 + Math.floor(index / legendColumns) * legendRow;
+    const box = `<rect x="${round(x)}" y="${y - 10}" width="12" height="12" rx="2" `;
+    return [`${box}fill="${colourOf(index)}"/>`, text(x + 18, y, label, { size: 12 })];
   });
+  const height = bottom + 14 + Math.ceil(labels.length / legendColumns) * legendRow;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" ` +
       `width="${width}" height="${height}" role="img" ${font}>`,
