@@ -16,7 +16,7 @@ export interface Goal {
 export function goalsOf(
   summaries: readonly Summary[],
   memories: readonly StartMemory[],
-  large: string,
+  large: { readonly books: string; readonly orders: string },
 ): Goal[] {
   const find = (suite: string, connections: number, contestant = 'Bazar', label?: string) =>
     summaries.find(
@@ -47,8 +47,8 @@ export function goalsOf(
   const grown = (suite: string, of: string, label: string, connections: number, small: string) =>
     find(suite, connections, of, label)?.ratios[small]?.median;
   const [books, orders, few] = [
-    `Bazar, ${large} books`,
-    `Bazar, ${large} orders`,
+    `Bazar, ${large.books} books`,
+    `Bazar, ${large.orders} orders`,
     'Bazar, 4 books',
   ];
   const memoryOf = (of: string, process: string) => {
@@ -71,13 +71,17 @@ export function goalsOf(
     least(
       'one hot book, of many books',
       0.9,
-      find('hot', 256, 'Bazar, one hot book')?.ratios['Bazar, many books']?.median,
+      find('hot', 256, 'Bazar, one hot book')?.ratios['Bazar']?.median,
       1,
     ),
-    least(`/info with ${large} books, of 4`, 0.9, grown('books', books, '/info', 64, few)),
-    least(`/purchase with ${large} books, of 4`, 0.9, grown('books', books, '/purchase', 256, few)),
+    least(`/info with ${large.books} books, of 4`, 0.9, grown('books', books, '/info', 64, few)),
     least(
-      `/purchase with ${large} orders, of none`,
+      `/purchase with ${large.books} books, of 4`,
+      0.9,
+      grown('books', books, '/purchase', 256, few),
+    ),
+    least(
+      `/purchase with ${large.orders} orders, of none`,
       0.9,
       grown('orders', orders, '/purchase', 256, 'Bazar, 0 orders'),
     ),
@@ -86,8 +90,12 @@ export function goalsOf(
       10,
       find('snapshot', 8, 'Bazar, writing a snapshot')?.readP99,
     ),
-    most(`memory of the catalog with ${large} books, MB`, 500, memoryOf(books, 'catalog')),
-    most(`memory of the order service with ${large} orders, MB`, 300, memoryOf(orders, 'order')),
+    most(`memory of the catalog with ${large.books} books, MB`, 500, memoryOf(books, 'catalog')),
+    most(
+      `memory of the order service with ${large.orders} orders, MB`,
+      300,
+      memoryOf(orders, 'order'),
+    ),
   ];
 }
 

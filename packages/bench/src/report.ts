@@ -4,7 +4,7 @@ import { type Goal, goalsOf, isKept } from './goals.js';
 import { inWords, type Machine } from './machine.js';
 import type { Options } from './options.js';
 import { barPlot, inDigits } from './plot.js';
-import type { Results } from './suites.js';
+import { type Results, sizes } from './suites.js';
 import { type Summary, summarize } from './summary.js';
 import { forCsv, forMarkdown, forTerminal, tableOf } from './table.js';
 
@@ -28,9 +28,9 @@ export async function writeReport(input: ReportInput): Promise<string> {
   const { folder, machine, options, results } = input;
   const summaries = summarize(results.measurements);
   const table = tableOf(summaries);
-  const goals = goalsOf(summaries, results.memories, options.quick ? '20,000' : '1,000,000').filter(
-    ({ seen }) => seen !== undefined,
-  );
+  const { large, orders } = options.quick ? sizes.quick : sizes.full;
+  const size = { books: large.toLocaleString('en'), orders: orders.toLocaleString('en') };
+  const goals = goalsOf(summaries, results.memories, size).filter(({ seen }) => seen !== undefined);
   const plots = plotsOf(summaries);
   await mkdir(folder, { recursive: true });
   for (const [name, svg] of plots) await writeFile(join(folder, `${name}.svg`), svg);

@@ -19,7 +19,7 @@ export interface Summary {
   readonly p50: number;
   readonly p99: number;
   readonly readP99: number;
-  /** Answers a second, by the other contestants of the same rounds: this one's through theirs. */
+  /** Answers a second, this one's through theirs, for those that come before it in a round. */
   readonly ratios: Readonly<Record<string, Ratio>>;
   /** This one's median latency through theirs. */
   readonly p50Ratios: Readonly<Record<string, Ratio>>;
@@ -52,7 +52,7 @@ function summarizeRounds(
   const against = (value: (round: Measurement) => number) =>
     Object.fromEntries(
       contestants
-        .filter((others) => others !== rounds)
+        .slice(0, contestants.indexOf(rounds))
         .map((others) => [others[0]?.contestant ?? '', ratioOf(rounds, others, value)]),
     );
   return {

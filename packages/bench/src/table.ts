@@ -33,21 +33,13 @@ export function tableOf(summaries: readonly Summary[]): string[][] {
   ];
 }
 
-/** Those that came before in the same rounds are what this one is compared with. */
-function compared({ ratios, rounds, contestant }: Summary): string {
-  if (contestant.startsWith('floor') || contestant.startsWith('plain')) {
-    return shown('floor', ratios['floor']?.median);
-  }
+function compared({ ratios, rounds }: Summary): string {
   return Object.entries(ratios)
     .map(([other, { median, least, most }]) => {
       const spread = rounds > 1 ? ` (${inDigits(least)} to ${inDigits(most)})` : '';
-      return `${shown(other, median)}${spread}`;
+      return `${inDigits(median)} of ${other}${spread}`;
     })
     .join('; ');
-}
-
-function shown(other: string, ratio: number | undefined): string {
-  return ratio === undefined ? '' : `${inDigits(ratio)} of ${other}`;
 }
 
 /** Columns of equal width, for a terminal. */

@@ -76,7 +76,7 @@ t.test('when rounds differ, then the ratios are of what ran in the same round', 
   t.same(bazar?.ratios['floor'], { median: 0.5, least: 0.4, most: 0.5 });
   t.equal(bazar?.perSecond, 400);
   t.equal(bazar?.cpuMicros, 30);
-  const goal = goalsOf(summaries, [], '1,000,000').find(({ sentence }) =>
+  const goal = goalsOf(summaries, [], { books: '20', orders: '5' }).find(({ sentence }) =>
     sentence.startsWith('/purchase at 256, of the floor'),
   );
   t.equal(goal?.seen, 0.5);
