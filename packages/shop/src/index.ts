@@ -1,2 +1,2 @@
-export { launchShop, type Shop, type ShopOptions } from './launch.js';
-export { type Exit, type Service, type ServiceName, StartError } from './service.js';
+export { builtMain, launchShop, type Shop, type ShopOptions } from './launch.js';
+export { createService, type Exit, type Service, type ServiceName, StartError } from './service.js';

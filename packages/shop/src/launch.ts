@@ -142,7 +142,8 @@ export async function launchShop(options: ShopOptions): Promise<Shop> {
   return shop;
 }
 
-function builtMain(name: ServiceName): string {
+/** The script of a service as it was built: a path. */
+export function builtMain(name: ServiceName): string {
   return fileURLToPath(import.meta.resolve(`@bazar/${name}/main`));
 }
 

@@ -11,8 +11,8 @@ export interface Exit {
 }
 
 /** One service of a shop: a process that can be ended, stopped in time, and started again. */
-export interface Service {
-  readonly name: ServiceName;
+export interface Service<Name extends string = ServiceName> {
+  readonly name: Name;
   /** Where it listens, for callers on this machine. Throws before the first start. */
   readonly url: string;
   readonly running: boolean;
@@ -42,8 +42,8 @@ export interface Service {
   restart(): Promise<void>;
 }
 
-export interface ServiceOptions {
-  readonly name: ServiceName;
+export interface ServiceOptions<Name extends string = ServiceName> {
+  readonly name: Name;
   /** The script to run: a path. */
   readonly main: string;
   /** 0 asks for any free port; the one found is kept for later starts. */
@@ -75,7 +75,7 @@ interface Run {
 const maxHeldLines = 100;
 
 /** Makes a service that is not started yet. */
-export function createService(options: ServiceOptions): Service {
+export function createService<Name extends string>(options: ServiceOptions<Name>): Service<Name> {
   const { name, main, onDeath, startDeadlineMs, stopDeadlineMs } = options;
   let port = options.port;
   let url: string | undefined;
@@ -237,7 +237,7 @@ function reachable(address: string): string {
   return url.origin;
 }
 
-function notStarted(name: ServiceName, exit: Exit, stderr: string): StartError {
+function notStarted(name: string, exit: Exit, stderr: string): StartError {
   // A sentence that says which service it is about needs no introduction.
   if (stderr.includes(name)) return new StartError(stderr);
   return new StartError(`The ${name} did not start: ${stderr || `it ended with ${ending(exit)}.`}`);

@@ -20,7 +20,11 @@ const imports: Readonly<Record<string, readonly string[]>> = {
   storage: ['batching'],
   client: ['contracts', 'batching'],
   service: ['contracts'],
+  bench: ['contracts', 'shop'],
 };
+
+/** The shop and the benchmark are launchers: they hand their environment on to processes. */
+const launchers = ['shop', 'bench'];
 
 const apps = ['catalog', 'gateway', 'order'];
 
@@ -65,8 +69,7 @@ function breaches(sources: readonly Source[]): string[] {
       .filter((part) => nameless.test(part.replace(/\..*$/, '')))
       .map((room) => `${path}: "${room}" does not say what is in it`);
     if (folder !== 'src') return found;
-    if (group === 'apps' || imports[owner] !== undefined) {
-      // The shop and the benchmark are launchers: they hand their environment on to processes.
+    if (!launchers.includes(owner)) {
       if (environment.test(text) && file !== 'main.ts' && file !== 'config.ts') {
         found.push(`${path}: only main.ts and config.ts read the environment`);
       }
@@ -88,9 +91,10 @@ function wrongBetween(group: string, owner: string, file: string, name: string) 
   const imported = /^@bazar\/([^/]+)/.exec(name)?.[1];
   if (imported === undefined) return undefined;
   if (group === 'packages' && imported === owner) return 'a package imports itself by path';
+  if (imported === 'bench') return 'nothing imports the benchmark';
   if (apps.includes(imported)) return owner === 'shop' ? undefined : 'nothing imports an app';
   if (group === 'apps') {
-    const upstairs = ['shop', 'bench', 'simulation'];
+    const upstairs = ['shop', 'simulation'];
     return upstairs.includes(imported) ? `${imported} stands above the apps` : undefined;
   }
   const allowed = imports[owner];
@@ -148,6 +152,9 @@ t.test('when a source breaks a rule, then the checker says which', async (t) => 
     ],
     ['packages/service/src/a.ts', "await import('@bazar/order');", /nothing imports an app/],
     ['packages/bench/src/a.ts', "import '@bazar/catalog';", /nothing imports an app/],
+    ['packages/bench/src/a.ts', "import '@bazar/storage';", /imports contracts and shop of/],
+    ['packages/shop/src/a.ts', "import '@bazar/bench';", /nothing imports the benchmark/],
+    ['apps/order/src/a.ts', "import '@bazar/bench';", /nothing imports the benchmark/],
     ['packages/client/src/a.ts', "import '@bazar/client/undici';", /itself by path/],
     ['packages/client/src/a.ts', "import '../../contracts/src/b.js';", /by its name/],
     ['apps/order/src/a.ts', "import { x } from '@bazar/catalog';", /nothing imports an app/],
@@ -183,6 +190,7 @@ t.test('when a source keeps the rules, then the checker is silent', async (t) =>
     { path: 'apps/order/src/app.ts', text: "import { x } from './handlers.js';" },
     { path: 'apps/order/src/purchase.ts', text: "import { Failure } from '@bazar/contracts';" },
     { path: 'packages/storage/src/a.ts', text: "import { x } from '@bazar/batching';" },
+    { path: 'packages/bench/src/a.ts', text: "import '@bazar/shop';\nprocess.env;" },
     { path: 'packages/shop/src/a.ts', text: "import { x } from '@bazar/catalog';" },
     { path: 'packages/service/src/a.ts', text: "// Not an import: from 'undici'." },
   ];
