@@ -13,8 +13,8 @@ export interface Network<Request, Response> {
   listen(node: Node, handler: Handler<Request, Response>): () => void;
   /**
    * Sends a request and waits, on the caller's clock, for its answer.
-   * @throws NetworkError `refused` when nobody listens: it was not handed over; `timeout` when
-   *   nothing is known of it; `failed` when the handler rejected
+   * @throws NetworkError `refused` when nobody listens: it was not handed over; `timeout` or
+   *   `broken` when nothing is known of it; `failed` when the handler rejected
    */
   call(from: Node, to: string, request: Request, timeoutMs: number): Promise<Response>;
   /** Cuts two nodes off from each other; what is on its way between them is lost. */
@@ -26,7 +26,7 @@ export interface Network<Request, Response> {
 /** Why there is no answer. */
 export class NetworkError extends Error {
   override name = 'NetworkError';
-  readonly reason: 'refused' | 'timeout' | 'failed';
+  readonly reason: 'refused' | 'timeout' | 'broken' | 'failed';
 
   constructor(reason: NetworkError['reason'], message: string) {
     super(message);
@@ -42,9 +42,14 @@ export interface NetworkOptions {
   readonly duplication?: number;
   /** How long a request or an answer is on its way; over a caller's timeout, it comes late. */
   readonly delayMs?: readonly [shortest: number, longest: number];
+  /** How probable it is that something takes `straggleMs` instead, from 0 to 1. */
+  readonly stragglers?: number;
+  readonly straggleMs?: readonly [shortest: number, longest: number];
+  /** How probable it is that the connection breaks under a caller, at any time of the call. */
+  readonly breaks?: number;
 }
 
-const policy = { delayMs: [0.1, 2] } as const;
+const policy = { delayMs: [0.1, 2], straggleMs: [20, 400] } as const;
 
 interface Listener<Request, Response> {
   readonly node: Node;
@@ -61,7 +66,10 @@ export function createNetwork<Request = unknown, Response = unknown>({
   random: parent,
   loss = 0,
   duplication = 0,
-  delayMs: [shortestMs, longestMs] = policy.delayMs,
+  delayMs = policy.delayMs,
+  stragglers = 0,
+  straggleMs = policy.straggleMs,
+  breaks = 0,
 }: NetworkOptions): Network<Request, Response> {
   const random = parent.fork('network');
   const listeners = new Map<string, Listener<Request, Response>>();
@@ -74,7 +82,8 @@ export function createNetwork<Request = unknown, Response = unknown>({
     if (random.chance(loss)) return;
     const cut = cutBetween(from, to.name);
     if (cuts.has(cut)) return;
-    to.after(shortestMs + random.next() * (longestMs - shortestMs), () => {
+    const isStraggler = stragglers > 0 && random.chance(stragglers);
+    to.after(random.between(...(isStraggler ? straggleMs : delayMs)), () => {
       if (!cuts.has(cut)) take();
     });
   }
@@ -151,6 +160,14 @@ export function createNetwork<Request = unknown, Response = unknown>({
           open = false;
           reject(new NetworkError('timeout', `${to} did not answer within ${timeoutMs} ms`));
         });
+        if (breaks > 0 && random.chance(breaks)) {
+          from.after(random.between(...delayMs) * 2, () => {
+            if (!open) return;
+            open = false;
+            cancel();
+            reject(new NetworkError('broken', `the connection to ${to} broke`));
+          });
+        }
         send(from, to, toJson(request), (settle) => {
           if (!open) return;
           open = false;

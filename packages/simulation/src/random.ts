@@ -8,6 +8,8 @@ export interface Random {
   next(): number;
   /** A whole number from 0 to `below - 1`. @throws RangeError unless 1 <= below <= 2^32 */
   integer(below: number): number;
+  /** From `shortest` up to, but not including, `longest`. */
+  between(shortest: number, longest: number): number;
   /** True with this probability, from 0 to 1. */
   chance(probability: number): boolean;
   /** One item of a list. @throws RangeError when the list is empty */
@@ -58,6 +60,7 @@ export function createRandom(seed: number | string): Random {
     seed: name,
     next: () => word() / span,
     integer,
+    between: (shortest, longest) => shortest + (word() / span) * (longest - shortest),
     chance: (probability) => word() / span < probability,
     pick(list) {
       const index = integer(list.length);

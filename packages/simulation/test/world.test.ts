@@ -251,7 +251,7 @@ async function census(label: string, options: Partial<NetworkOptions>) {
   const unknown = new Set<number>();
   for (let request = 0; request < 300; request += 1) {
     const answer = await ask(request, 50);
-    if (answer === 'timeout') unknown.add(request);
+    if (answer === 'timeout' || answer === 'broken') unknown.add(request);
     else if (answer === request * 2) counts.answered += 1;
     else throw new Error(`${request} was answered ${answer}`);
   }
@@ -274,6 +274,10 @@ t.test('when the network is bad, then requests and answers are lost, late and tw
   const double = await census('double', { duplication: 0.2 });
   t.ok(double.answered === 300 && double.twice > 0);
   t.same(await census('double', { duplication: 0.2 }), double, 'as the seed will have it');
+  const straggling = await census('straggling', { stragglers: 0.2, straggleMs: [100, 200] });
+  t.ok(straggling.answered > 0 && straggling.lost === 0 && straggling.handledAndUnknown > 0);
+  const breaking = await census('breaking', { breaks: 0.2 });
+  t.ok(breaking.answered > 0 && breaking.handledAndUnknown > 0, 'a break says nothing');
   t.same(await census('sound', {}), { answered: 300, lost: 0, handledAndUnknown: 0, twice: 0 });
 });
 
