@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createRandom } from '@bazar/simulation';
+import { createRandom, type Random } from '@bazar/simulation';
 import t, { type Test } from 'tap';
 import { auditFiles } from '../src/conservation.js';
 import { launchShop, type Shop } from '../src/index.js';
@@ -20,6 +20,19 @@ async function open(t: Test, dataDir: string): Promise<Shop> {
   const shop = await launchShop({ dataDir, env: { LOG_LEVEL: 'error' } });
   t.teardown(() => shop.kill());
   return shop;
+}
+
+/** Buys what is left of a book: so some want one in vain, however fast the keeper was. */
+async function buyUp(shop: Shop, testimony: Testimony, random: Random, itemId: number) {
+  const request = `POST ${shop.urls.gateway}/purchase/${itemId}`;
+  for (let isSoldOut = false; !isSoldOut; ) {
+    const keys = Array.from({ length: 32 }, () => random.uuid());
+    await forEachOf(keys, keys.length, async (key) => {
+      testimony.attempted.set(key, itemId);
+      hear(testimony, key, await askForSure({ request, key }));
+      isSoldOut ||= testimony.told.get(key)?.[0]?.result === 'sold_out';
+    });
+  }
 }
 
 /** Every buyer asks again, and is told the same. */
@@ -84,6 +97,7 @@ t.test('when services are killed amid sales, then the promise is kept', async (t
   await Promise.all([startAgain(shop.service('catalog')), startAgain(shop.service('order'))]);
   await startAgain(shop.service('gateway'));
   await shop.ready();
+  await buyUp(shop, testimony, random.fork('last copies'), 2);
   await repeat(t, shop, testimony, random.shuffle([...testimony.told.keys()]).slice(0, 2000));
   const written = await isHonest(t, shop, dataDir, testimony);
   const sold = written.log.length;
