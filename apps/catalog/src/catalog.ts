@@ -8,16 +8,20 @@ import {
   type TopicCount,
 } from '@bazar/contracts';
 import {
+  type Changes,
   itemProblem,
+  type LeaseRequest,
   type SaleOperation,
   type SaleOutcome,
   withNothingDone,
 } from '@bazar/contracts/internal';
 import type { After } from './after.js';
+import type { Leases } from './leases.js';
 import type { CatalogStore, Feed, Operation, Outcome, Totals } from './store.js';
 
 export interface CatalogEffects {
   readonly store: CatalogStore;
+  readonly leases: Leases;
   readonly after: After;
   /** Whether the disk has room again; asked for the health after a commit found none. */
   readonly hasRoom?: () => Promise<boolean>;
@@ -44,6 +48,8 @@ export interface Catalog {
   /** The feed that recovery reads: answers at once, or as soon as there is a sale after `after`. */
   operations(after: number, limit: number, waitMs: number): Promise<Feed>;
   totals(after: number, limit: number): Promise<Totals>;
+  /** Confirms the lease of a gateway, or gives it a new one: its epoch. */
+  lease(request: LeaseRequest): Promise<string>;
   /** `ok`, or why nothing can be written. */
   health(): Promise<'ok' | Failure>;
   /** From now on nobody waits for a sale, as a stop must not wait for them. */
@@ -53,7 +59,7 @@ export interface Catalog {
 }
 
 export function createCatalog(effects: CatalogEffects): Catalog {
-  const { store, after, onFailure, defer = setImmediate } = effects;
+  const { store, leases, after, onFailure, defer = setImmediate } = effects;
   const { hasRoom = async () => true } = effects;
   const sales = createSignal(after);
   /** Why the last commit was refused for lack of room, until there is some. */
@@ -67,7 +73,10 @@ export function createCatalog(effects: CatalogEffects): Catalog {
       });
       full = undefined;
       if (outcomes.some(({ result }) => result === 'sold')) sales.notify();
-      return outcomes;
+      // The next batch need not wait for the gateways; whoever is in this one does.
+      const changes = changesOf(operations, outcomes);
+      const barrier = changes && leases.barrier(changes);
+      return outcomes.map((outcome) => ({ outcome, barrier }));
     },
     { ...policy, defer },
   );
@@ -99,6 +108,7 @@ export function createCatalog(effects: CatalogEffects): Catalog {
       return store.operations(afterSale, limit);
     },
     totals: store.totals,
+    lease: leases.renew,
     async health() {
       if (full === undefined) return 'ok';
       // One look at a time, however many ask: each writes and removes a file.
@@ -116,6 +126,33 @@ export function createCatalog(effects: CatalogEffects): Catalog {
   };
 }
 
+/** An outcome, and what it has to wait for before anybody is told. */
+interface Committed {
+  readonly outcome: Outcome;
+  readonly barrier: Promise<unknown> | undefined;
+}
+
+/** A repeat counts too: perhaps the service died before the gateways were told the first time. */
+function isChange({ result }: Outcome): boolean {
+  return result === 'sold' || result === 'changed' || result === 'added';
+}
+
+/** What a batch has changed, or may have changed when it was first decided. */
+function changesOf(
+  operations: readonly Operation[],
+  outcomes: readonly Outcome[],
+): Changes | undefined {
+  const books = new Set<number>();
+  let titles = false;
+  for (const [index, operation] of operations.entries()) {
+    const outcome = outcomes[index];
+    if (outcome === undefined || !isChange(outcome)) continue;
+    if (operation.kind === 'addition') titles = true;
+    else books.add(operation.itemId);
+  }
+  return books.size === 0 && !titles ? undefined : { books: [...books], titles };
+}
+
 /** Of a batch that found no room nothing is kept, as every store promises. */
 function isFull(error: unknown): error is Failure {
   return error instanceof Failure && error.code === 'storage_full';
@@ -129,7 +166,7 @@ function isResult<Result extends Outcome['result']>(
 }
 
 async function sellOne(
-  commits: Batcher<Operation, Outcome>,
+  commits: Batcher<Operation, Committed>,
   operation: SaleOperation,
   onFailure: CatalogEffects['onFailure'],
 ): Promise<SaleOutcome> {
@@ -152,9 +189,14 @@ async function sellOne(
   }
 }
 
-async function commit(commits: Batcher<Operation, Outcome>, operation: Operation) {
+async function commit(
+  commits: Batcher<Operation, Committed>,
+  operation: Operation,
+): Promise<Outcome> {
   try {
-    return await commits.add(operation);
+    const { outcome, barrier } = await commits.add(operation);
+    if (barrier !== undefined && isChange(outcome)) await barrier;
+    return outcome;
   } catch (error) {
     if (error instanceof QueueFull) {
       const options = { cause: error, nothingDone: true };

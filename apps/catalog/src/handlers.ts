@@ -84,6 +84,7 @@ export function internalHandlers(catalog: Catalog): Handlers<typeof catalogInter
       const { after = beforeAll, limit = defaultLimit } = request.query;
       return totalsBody(await catalog.totals(after, limit));
     },
+    leases: async (request) => ({ epoch: await catalog.lease(request.body) }),
   };
 }
 

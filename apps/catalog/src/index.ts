@@ -2,5 +2,6 @@ export type { After } from './after.js';
 export { buildCatalog } from './app.js';
 export { type Catalog, createCatalog } from './catalog.js';
 export { feedBody, totalsBody } from './handlers.js';
+export { createLeases, type LeaseEffects, type Leases, withoutGateways } from './leases.js';
 export { openCsvStore } from './store/csv.js';
 export type { CatalogStore, Operation, Outcome } from './store.js';

@@ -6,6 +6,8 @@ import type { After } from './after.js';
 import { buildCatalog } from './app.js';
 import { createCatalog } from './catalog.js';
 import { readCatalogConfig } from './config.js';
+import { connectGateways } from './gateways.js';
+import { createLeases } from './leases.js';
 import { openCsvStore } from './store/csv.js';
 
 const after: After = (ms, run) => {
@@ -42,9 +44,18 @@ await runMain(async () => {
     if (trouble === undefined) throw error;
     throw new StartError(`The catalog service cannot start: ${trouble}`, { cause: error });
   });
+  const gateways = connectGateways(config.SERVICE_TOKEN);
+  const leases = createLeases({
+    invalidate: gateways.invalidate,
+    after,
+    monotonic: () => performance.now(),
+    newId: randomUUID,
+    log: (level, sentence) => logger[level](sentence),
+  });
   const logFailure = createFailureLog(logger);
   const catalog = createCatalog({
     store,
+    leases,
     after,
     hasRoom: () => hasRoom(join(config.DATA_DIR, 'catalog_room.probe')),
     onFailure(failure, { request_id: reqId, operation_id }) {
@@ -52,5 +63,14 @@ await runMain(async () => {
     },
   });
   const app = buildCatalog(catalog, { config, logger });
-  await serve({ app, host: config.HOST, port: config.PORT, name: 'catalog', close: catalog.close });
+  await serve({
+    app,
+    host: config.HOST,
+    port: config.PORT,
+    name: 'catalog',
+    async close() {
+      await catalog.close();
+      await gateways.close();
+    },
+  });
 });

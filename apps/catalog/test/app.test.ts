@@ -15,6 +15,7 @@ import t, { type Test } from 'tap';
 import { buildCatalog } from '../src/app.js';
 import { type Catalog, createCatalog } from '../src/catalog.js';
 import { readCatalogConfig } from '../src/config.js';
+import { withoutGateways } from '../src/leases.js';
 import type { CatalogStore } from '../src/store.js';
 import { idOf } from './ids.js';
 import { createMachine } from './machine.js';
@@ -52,6 +53,7 @@ async function open(
   const timers: (() => void)[] = [];
   const catalog = createCatalog({
     store: change(await machine.open()),
+    leases: withoutGateways,
     hasRoom,
     after(_ms, run) {
       timers.push(run);

@@ -1,4 +1,5 @@
 import { Failure, gateway } from '@bazar/contracts';
+import { gatewayInternal } from '@bazar/contracts/internal';
 import {
   createService,
   type FastifyInstance,
@@ -8,8 +9,10 @@ import {
 } from '@bazar/service';
 import cors from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
+import type { Cache } from './cache.js';
 import type { Config } from './config.js';
-import { gatewayHandlers } from './handlers.js';
+import { gatewayHandlers, internalHandlers } from './handlers.js';
+import type { Lease } from './lease.js';
 import type { Buying } from './purchase.js';
 import type { Upstreams } from './upstreams.js';
 
@@ -23,16 +26,31 @@ const exposedHeaders = [
   'x-request-id',
 ];
 
+/** Room for the books of the largest batches of changes. */
+const changesBytes = 1024 * 1024;
+
 const loopbackOrigin = /^https?:\/\/(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/;
+
+/** What the gateway is made of. */
+export interface Parts {
+  readonly upstreams: Upstreams;
+  readonly buying: Buying;
+  readonly cache: Cache;
+  readonly lease: Lease;
+}
 
 /** The gateway over HTTP. It listens to nobody yet: `main.ts` does that. */
 export function buildGateway(
-  upstreams: Upstreams,
-  buying: Buying,
+  { upstreams, buying, cache, lease }: Parts,
   options: Omit<ServiceOptions, 'name'> & { readonly config: Config },
 ): FastifyInstance {
-  const app = createService({ ...options, name: 'gateway' });
-  const { CORS_ORIGINS, HOST, RATE_LIMIT } = options.config;
+  const { CORS_ORIGINS, HOST, RATE_LIMIT, SERVICE_TOKEN } = options.config;
+  const app = createService({
+    ...options,
+    name: 'gateway',
+    // With a limit every request is counted by address, which the short way does not do.
+    ...(RATE_LIMIT === undefined && { shortcut: cache.look }),
+  });
   app.register(cors, {
     origin: CORS_ORIGINS?.split(/ *, */) ?? (isLoopback(HOST) ? loopbackOrigin : false),
     methods: ['GET', 'POST'],
@@ -45,13 +63,19 @@ export function buildGateway(
     app.register(rateLimit, {
       max: RATE_LIMIT,
       timeWindow: 1000,
-      allowList: (request) => request.url.startsWith('/health/'),
+      allowList: ({ url }) =>
+        url.startsWith('/health/') || url === gatewayInternal.invalidations.url,
       errorResponseBuilder: (_request, { max }) =>
         new Failure('too_many_requests', `at most ${max} requests a second are taken`, {
           retryAfterSeconds: 1,
         }),
     });
   }
-  mount(app, gateway, gatewayHandlers(upstreams, buying));
+  mount(app, gateway, gatewayHandlers(upstreams, buying, cache));
+  mount(app, gatewayInternal, internalHandlers(cache, lease), {
+    token: SERVICE_TOKEN,
+    bodyLimitBytes: changesBytes,
+    hidden: true,
+  });
   return app;
 }

@@ -1,8 +1,10 @@
 import {
+  ConfigError,
+  isLoopback,
   listenFields,
   readConfig,
-  refuseUnbuilt,
   requireTokensOffLoopback,
+  urlField,
   urlsField,
 } from '@bazar/service';
 import { type Static, Type } from '@sinclair/typebox';
@@ -11,6 +13,9 @@ const Config = Type.Object({
   ...listenFields({ port: 5000 }),
   CATALOG_URLS: urlsField('http://127.0.0.1:5001'),
   ORDER_URLS: urlsField('http://127.0.0.1:5002'),
+  PUBLIC_URL: Type.Optional(
+    urlField('where the catalogs reach this gateway, such as http://gateway:5000'),
+  ),
   RATE_LIMIT: Type.Optional(
     Type.Integer({
       minimum: 1,
@@ -29,8 +34,12 @@ export type Config = Static<typeof Config>;
 
 /** @throws ConfigError with a sentence that names the variable */
 export function readGatewayConfig(env: NodeJS.ProcessEnv): Config {
-  refuseUnbuilt(env, { PUBLIC_URL: 'no catalog calls the gateway yet' });
   const config = readConfig(Config, env);
   requireTokensOffLoopback(config, ['SERVICE_TOKEN']);
+  if (config.PUBLIC_URL === undefined && !isLoopback(config.HOST)) {
+    throw new ConfigError(
+      'PUBLIC_URL is needed when HOST is not loopback: where the catalogs reach this gateway.',
+    );
+  }
   return config;
 }

@@ -1,11 +1,19 @@
-import { canonicalId, type gateway } from '@bazar/contracts';
-import { callerOf, type Handlers, ready, representation } from '@bazar/service';
+import { canonicalId, Failure, type gateway } from '@bazar/contracts';
+import type { gatewayInternal } from '@bazar/contracts/internal';
+import { callerOf, etagOf, type Handlers, type Ready, ready, representation } from '@bazar/service';
 import { v7 as newOrderId } from 'uuid';
+import type { Cache, Kept, Subject } from './cache.js';
 import { homePage } from './home.js';
+import type { Lease } from './lease.js';
 import type { Buying } from './purchase.js';
 import type { Upstreams } from './upstreams.js';
 
 type Asking = Parameters<typeof callerOf>[0];
+
+/** A reply to a read; at run time it is Fastify's own. */
+interface ReadReply {
+  header(name: 'Cache-Status' | 'ETag' | 'Link', value: string): unknown;
+}
 
 /** What goes along with every further call. */
 function onward(request: Asking) {
@@ -17,27 +25,70 @@ function onward(request: Asking) {
   };
 }
 
-export function gatewayHandlers(upstreams: Upstreams, buying: Buying): Handlers<typeof gateway> {
-  const { catalog, orders } = upstreams;
+/** Headers of every answer that was at hand. */
+const readyHeaders = [
+  ['content-type', 'application/json; charset=utf-8'],
+  ['cache-control', 'no-cache'],
+  ['cache-status', 'bazar; hit'],
+  ['x-content-type-options', 'nosniff'],
+  ['vary', 'Origin'],
+].flat();
+
+/** An answer of the catalog that was checked against the contract, as it goes on to our callers. */
+function keptOf(route: string, { text, headers }: CatalogAnswer): Kept {
+  const body = Buffer.from(text);
+  const etag = headers['etag'] ?? etagOf(body);
+  const link = headers['link'];
+  const own = ['content-length', String(body.length), 'etag', etag];
+  if (link !== undefined) own.push('link', link);
+  return { route, body, etag, link, headers: [...readyHeaders, ...own] };
+}
+
+interface CatalogAnswer {
+  readonly text: string;
+  readonly headers: Readonly<Record<string, string | undefined>>;
+}
+
+export function gatewayHandlers(
+  { catalog, orders }: Upstreams,
+  buying: Buying,
+  cache: Cache,
+): Handlers<typeof gateway> {
+  /** Answers a read with what is kept, or with what the catalog says. */
+  async function read<T>(
+    request: Asking & { readonly routeOptions: { readonly url?: string | undefined } },
+    reply: ReadReply,
+    subject: Subject,
+    fetch: () => Promise<CatalogAnswer>,
+  ) {
+    const { timeoutMs } = callerOf(request);
+    const isPatient = timeoutMs === undefined;
+    const ask = async () => keptOf(request.routeOptions.url ?? '', await fetch());
+    const { kept, status } = await cache.read(request.raw.url ?? '', subject, ask, isPatient);
+    const { body, etag, link } = kept;
+    reply.header('Cache-Status', `bazar; ${status}`);
+    if (link !== undefined) reply.header('Link', link);
+    // The bytes are the catalog's, and were checked to be of the contract.
+    return representation(request, reply, body as Buffer & Ready<T>, etag);
+  }
+
   return {
     home: () => homePage,
-    async search(request, reply) {
-      const { params, query } = request;
-      const { headers, body } = await catalog.next().search({ params, query }, onward(request));
-      if (headers.link !== undefined) reply.header('Link', headers.link);
-      return representation(request, reply, ready(body));
-    },
-    async info(request, reply) {
-      const { params } = request;
-      const { body } = await catalog.next().info({ params }, onward(request));
-      return representation(request, reply, ready(body));
-    },
-    async topics(request, reply) {
-      const { query } = request;
-      const { headers, body } = await catalog.next().topics({ query }, onward(request));
-      if (headers.link !== undefined) reply.header('Link', headers.link);
-      return representation(request, reply, ready(body));
-    },
+    search: (request, reply) =>
+      read(request, reply, 'titles', () => {
+        const { params, query } = request;
+        return catalog.next().search({ params, query }, onward(request));
+      }),
+    info: (request, reply) =>
+      read(request, reply, request.params.item_id, () => {
+        const { params } = request;
+        return catalog.next().info({ params }, onward(request));
+      }),
+    topics: (request, reply) =>
+      read(request, reply, 'titles', () => {
+        const { query } = request;
+        return catalog.next().topics({ query }, onward(request));
+      }),
     async purchase(request, reply) {
       const key = request.headers['idempotency-key'];
       const { requestId, timeoutMs, traceparent } = callerOf(request);
@@ -55,6 +106,20 @@ export function gatewayHandlers(upstreams: Upstreams, buying: Buying): Handlers<
       const { params } = request;
       const { body } = await orders.next().order({ params }, onward(request));
       return representation(request, reply, ready(body));
+    },
+  };
+}
+
+export function internalHandlers(cache: Cache, lease: Lease): Handlers<typeof gatewayInternal> {
+  return {
+    invalidations({ body }) {
+      const { instance, epoch, books, titles } = body;
+      // Whatever the lease: to have forgotten too much does no harm.
+      cache.forget({ books, titles });
+      if (!lease.is(instance, epoch)) {
+        throw new Failure('lease_unknown', 'this gateway has no such lease');
+      }
+      return undefined;
     },
   };
 }

@@ -1,24 +1,42 @@
+import { randomUUID } from 'node:crypto';
 import { createLogger, runMain, serve } from '@bazar/service';
 import { after } from './after.js';
 import { buildGateway } from './app.js';
+import { createCache } from './cache.js';
 import { readGatewayConfig } from './config.js';
+import { createLease } from './lease.js';
 import { createBuying } from './purchase.js';
-import { connectUpstreams, purchaseThrough } from './upstreams.js';
+import { connectUpstreams, purchaseThrough, renewThrough } from './upstreams.js';
 
 await runMain(async () => {
   const config = readGatewayConfig(process.env);
   const logger = createLogger('gateway', config.LOG_LEVEL);
   const upstreams = connectUpstreams(config);
   const buying = createBuying({ after, purchase: purchaseThrough(upstreams.purchases) });
-  const app = buildGateway(upstreams, buying, { config, logger, ready: upstreams.health });
-  await serve({
+  const cache = createCache({ isLive: () => lease.isLive() });
+  const lease = createLease({
+    renew: renewThrough(upstreams.leases),
+    onNewEpoch: cache.forgetAll,
+    after,
+    monotonic: () => performance.now(),
+    wall: Date.now,
+    newId: randomUUID,
+    log: (level, sentence, err) => logger[level]({ err }, sentence),
+  });
+  const app = buildGateway(
+    { upstreams, buying, cache, lease },
+    { config, logger, ready: upstreams.health },
+  );
+  const url = await serve({
     app,
     host: config.HOST,
     port: config.PORT,
     name: 'gateway',
     async close() {
+      lease.stop();
       await buying.close();
       await upstreams.close();
     },
   });
+  lease.start(new URL(config.PUBLIC_URL ?? url).origin);
 });

@@ -1,6 +1,11 @@
 import { connectReplicas, type Replicas } from '@bazar/client/replicas';
 import { catalog, Failure, health, order } from '@bazar/contracts';
-import { batchTimeoutMs, orderInternal } from '@bazar/contracts/internal';
+import {
+  batchTimeoutMs,
+  catalogInternal,
+  type LeaseRequest,
+  orderInternal,
+} from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
 import type { Config } from './config.js';
 import type { Purchase } from './purchase.js';
@@ -11,6 +16,8 @@ export interface Upstreams {
   readonly orders: Replicas<typeof order>;
   /** Purchases go in batches, over connections of their own. */
   readonly purchases: Replicas<typeof orderInternal>;
+  /** Leases are renewed over a connection of their own, which nothing else can hold up. */
+  readonly leases: Replicas<typeof catalogInternal>;
   /** Per service `ok`, or what is wrong with it, in its own words if it answers. */
   health(): Promise<{ catalog: 'ok' | Failure; order: 'ok' | Failure }>;
   close(): Promise<void>;
@@ -29,6 +36,12 @@ const policy = {
     keepAliveTimeoutMs: 30_000,
     maxResponseBytes: 4 * 1024 * 1024,
   },
+  leases: {
+    connections: 1,
+    maxPending: 4,
+    keepAliveTimeoutMs: 30_000,
+    maxResponseBytes: 64 * 1024,
+  },
   health: {
     connections: 1,
     maxPending: 64,
@@ -45,6 +58,7 @@ export function connectUpstreams(config: Config): Upstreams {
   const upstreams = {
     catalog: connectReplicas(catalog, { urls: catalogUrls, ...policy.reads }),
     orders: connectReplicas(order, { urls: orderUrls, ...policy.reads }),
+    leases: connectReplicas(catalogInternal, { urls: catalogUrls, token, ...policy.leases }),
     purchases: connectReplicas(orderInternal, { urls: orderUrls, token, ...policy.batches }),
   };
   const checks = {
@@ -74,6 +88,12 @@ export function purchaseThrough(purchases: Pick<Replicas<typeof orderInternal>, 
     const input = { body: { purchases: [...operations] } };
     return (await purchases.next().purchases(input, { timeoutMs })).body.outcomes;
   };
+}
+
+/** The renewals of `createLease`, each asked of the catalog whose turn it is. */
+export function renewThrough(leases: Pick<Replicas<typeof catalogInternal>, 'next'>) {
+  return async (body: LeaseRequest, timeoutMs: number): Promise<string> =>
+    (await leases.next().leases({ body }, { timeoutMs })).body.epoch;
 }
 
 async function askHealth(replicas: Replicas<typeof health>): Promise<'ok' | Failure> {

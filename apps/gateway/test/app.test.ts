@@ -1,19 +1,29 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildCatalog, createCatalog, openCsvStore as openCatalogStore } from '@bazar/catalog';
+import {
+  buildCatalog,
+  createCatalog,
+  createLeases,
+  type Leases,
+  openCsvStore as openCatalogStore,
+  withoutGateways,
+} from '@bazar/catalog';
 import { createCaller, type Transport } from '@bazar/client';
 import { checkResponses } from '@bazar/client/check';
 import { injectTransport } from '@bazar/client/inject';
 import type { Replicas } from '@bazar/client/replicas';
 import { type Contract, catalog, Failure, gateway, health, order } from '@bazar/contracts';
-import { catalogInternal, orderInternal } from '@bazar/contracts/internal';
+import { catalogInternal, gatewayInternal, orderInternal } from '@bazar/contracts/internal';
 import { buildOrder, createPurchases, openCsvStore as openOrderStore } from '@bazar/order';
 import { nodeDisk } from '@bazar/storage';
 import t, { type Test } from 'tap';
 import { buildGateway } from '../src/app.js';
+import { createCache } from '../src/cache.js';
 import { readGatewayConfig } from '../src/config.js';
+import { createLease } from '../src/lease.js';
 import { createBuying } from '../src/purchase.js';
-import { connectUpstreams, purchaseThrough } from '../src/upstreams.js';
+import { connectUpstreams, purchaseThrough, renewThrough } from '../src/upstreams.js';
 
 const base = t.testdir();
 const key = '0190a6f0-0000-7abc-8def-0123456789ab';
@@ -36,13 +46,14 @@ const after = (ms: number, run: () => void) => {
 };
 
 /** Real catalog and order services in this process. */
-async function openServices(t: Test, env: NodeJS.ProcessEnv) {
+async function openServices(t: Test, env: NodeJS.ProcessEnv, leases: Leases) {
   const folder = mkdtempSync(join(base, 'shop-'));
   writeFileSync(join(folder, 'catalog_data.csv'), `${books.join('\n')}\n`);
   const onBroken = (error: Error) => t.fail('a disk broke', { error });
   const config = { HOST: '127.0.0.1', PORT: 0, LOG_LEVEL: 'silent', DATA_DIR: folder } as const;
   const files = { disk: nodeDisk, folder, log: () => {}, onBroken };
   const rules = createCatalog({
+    leases,
     after,
     store: await openCatalogStore({
       ...files,
@@ -86,8 +97,13 @@ async function openServices(t: Test, env: NodeJS.ProcessEnv) {
 }
 
 /** The whole shop behind a gateway; each service answers through a wire that can be cut. */
-async function open(t: Test, env: NodeJS.ProcessEnv = {}, tokenOfGateway = env['SERVICE_TOKEN']) {
-  const { catalogApp, orderApp } = await openServices(t, env);
+async function open(
+  t: Test,
+  env: NodeJS.ProcessEnv = {},
+  tokenOfGateway = env['SERVICE_TOKEN'],
+  leases = withoutGateways,
+) {
+  const { catalogApp, orderApp } = await openServices(t, env, leases);
   const wires = { catalog: carries, order: carries };
   const asked: string[] = [];
   function replicas<const C extends Contract>(
@@ -109,19 +125,41 @@ async function open(t: Test, env: NodeJS.ProcessEnv = {}, tokenOfGateway = env['
     catalog: replicas(catalog, catalogApp, 'catalog'),
     orders: replicas(order, orderApp, 'order'),
     purchases: replicas(orderInternal, orderApp, 'order'),
+    leases: replicas(catalogInternal, catalogApp, 'catalog'),
     health: async () => states,
     close: async () => undefined,
   };
   const buying = createBuying({ purchase: purchaseThrough(upstreams.purchases), after });
   const lines: string[] = [];
-  const app = buildGateway(upstreams, buying, {
-    config: readGatewayConfig({ LOG_LEVEL: 'info', ...env }),
-    logStream: { write: (line) => lines.push(line) },
-    failureRepeatsMs: 0,
-    ready: upstreams.health,
+  let epochs = 0;
+  const cache = createCache({ isLive: () => lease.isLive() });
+  // Nothing is kept in most of these tests, for nobody starts the lease.
+  const lease = createLease({
+    renew: renewThrough(upstreams.leases),
+    onNewEpoch() {
+      epochs += 1;
+      cache.forgetAll();
+    },
+    after,
+    monotonic: () => performance.now(),
+    wall: Date.now,
+    newId: randomUUID,
+    log: () => {},
   });
-  t.teardown(() => app.close());
-  return { app, catalogApp, orderApp, wires, asked, states, lines };
+  const app = buildGateway(
+    { upstreams, buying, cache, lease },
+    {
+      config: readGatewayConfig({ LOG_LEVEL: 'info', ...env }),
+      logStream: { write: (line) => lines.push(line) },
+      failureRepeatsMs: 0,
+      ready: upstreams.health,
+    },
+  );
+  t.teardown(async () => {
+    lease.stop();
+    await app.close();
+  });
+  return { app, catalogApp, orderApp, wires, asked, states, lines, lease, epochs: () => epochs };
 }
 
 const buy = (id: number | string, rest: object = {}) => {
@@ -446,7 +484,11 @@ t.test('when a page on another origin asks, then CORS decides', async (t) => {
     const { headers } = await named.app.inject({ url: '/', headers: { origin } });
     t.equal(headers['access-control-allow-origin'], allowed, origin);
   }
-  const open0 = await open(t, { HOST: '0.0.0.0', SERVICE_TOKEN: token });
+  const open0 = await open(t, {
+    HOST: '0.0.0.0',
+    SERVICE_TOKEN: token,
+    PUBLIC_URL: 'http://gateway:5000',
+  });
   const far = await open0.app.inject({ url: '/', headers: { origin: 'http://localhost' } });
   t.notOk(far.headers['access-control-allow-origin'], 'off loopback nobody is allowed unasked');
 });
@@ -505,7 +547,7 @@ t.test('when somebody looks at the shop, then there is a page, health and the do
     detail: 'order: storage: the order log has no room',
   });
   t.same((await app.inject('/health/live')).json(), { status: 'ok' });
-  const routes: readonly { method: string; url: string }[] = [gateway, health]
+  const routes: readonly { method: string; url: string }[] = [gateway, gatewayInternal, health]
     .flatMap((contract): { method: string; url: string }[] => Object.values(contract))
     .concat({ method: 'GET', url: '/metrics' }, { method: 'OPTIONS', url: '*' });
   const registered = registeredIn(app.printRoutes({ commonPrefix: false }));
@@ -532,7 +574,7 @@ function registeredIn(tree: string): string[] {
 }
 
 t.test('when the gateway is connected over sockets, then it finds both services', async (t) => {
-  const { catalogApp, orderApp } = await openServices(t, { SERVICE_TOKEN: token });
+  const { catalogApp, orderApp } = await openServices(t, { SERVICE_TOKEN: token }, withoutGateways);
   const urls = await Promise.all(
     [catalogApp, orderApp].map((app) => app.listen({ host: '127.0.0.1', port: 0 })),
   );
@@ -568,7 +610,8 @@ t.test(
       [{ CORS_ORIGINS: 'https://a.example/' }, /CORS_ORIGINS/],
       [{ ORDER_URLS: '127.0.0.1:5002' }, /ORDER_URLS/],
       [{ HOST: '0.0.0.0' }, /SERVICE_TOKEN/],
-      [{ PUBLIC_URL: 'http://127.0.0.1:5000' }, /PUBLIC_URL is set, but/],
+      [{ PUBLIC_URL: 'http://127.0.0.1:99999' }, /PUBLIC_URL/],
+      [{ HOST: '0.0.0.0', SERVICE_TOKEN: token }, /PUBLIC_URL is needed/],
       [{ CATALOG_URLS: 'http://a:99999' }, /CATALOG_URLS/],
     ];
     for (const [env, sentence] of wrong) {
@@ -576,3 +619,86 @@ t.test(
     }
   },
 );
+
+/** A gateway that keeps what it reads, before a catalog that tells it of changes, over sockets. */
+async function openWithLease(t: Test, env: NodeJS.ProcessEnv = {}) {
+  let told: ReturnType<typeof createCaller<typeof gatewayInternal>> | undefined;
+  const leases = createLeases({
+    async invalidate(_url, body, timeoutMs) {
+      await told?.invalidations({ body }, { timeoutMs });
+    },
+    // Nobody was before this catalog, so its first wait is for nobody.
+    after: (ms, run) => after(ms > 1000 ? 0 : ms, run),
+    monotonic: () => performance.now(),
+    newId: randomUUID,
+    log: () => {},
+  });
+  const opened = await open(t, env, env['SERVICE_TOKEN'], leases);
+  const headers = env['SERVICE_TOKEN'] ? { authorization: `Bearer ${env['SERVICE_TOKEN']}` } : {};
+  told = createCaller(gatewayInternal, injectTransport(opened.app), { headers });
+  const url = await opened.app.listen({ port: 0 });
+  opened.lease.start('http://gateway');
+  while (opened.epochs() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  const get = (path: string, sent = {}) => fetch(`${url}${path}`, { headers: sent });
+  return { ...opened, url, get };
+}
+
+const headersOf = (response: Response) =>
+  Object.fromEntries(
+    [...response.headers].filter(([name]) => !/^(x-request-id|date|cache-status)$/.test(name)),
+  );
+
+t.test('when the lease is live, then what was read is at hand until it changes', async (t) => {
+  const { app, get, asked } = await openWithLease(t);
+  const reads = ['/info/2', '/search/distributed?limit=1', '/topics?limit=1'];
+  for (const path of reads) {
+    const first = await get(path);
+    t.equal(first.headers.get('cache-status'), 'bazar; fwd=miss', path);
+    asked.length = 0;
+    const second = await get(path, { 'x-request-id': 'mine' });
+    t.equal(second.headers.get('cache-status'), 'bazar; hit', path);
+    t.equal(second.headers.get('x-request-id'), 'mine');
+    t.same(asked, [], 'the catalog is not asked');
+    t.equal(await second.text(), await first.text());
+    const { 'access-control-expose-headers': _, ...long } = headersOf(first);
+    t.same(headersOf(second), long, 'the short way says what the long one says');
+    const etag = first.headers.get('etag') ?? '';
+    t.equal((await get(path, { 'if-none-match': etag })).status, 304);
+    const crossed = await get(path, { origin: 'http://127.0.0.1:8080' });
+    t.equal(crossed.headers.get('access-control-allow-origin'), 'http://127.0.0.1:8080');
+    t.equal(crossed.headers.get('cache-status'), 'bazar; hit', 'on the long way too');
+  }
+  t.match(await (await get('/info/2')).json(), { quantity: 2 });
+  t.match((await app.inject(buy(2))).json(), { order: { item_id: 2 } });
+  const after = await get('/info/2');
+  t.equal(after.headers.get('cache-status'), 'bazar; fwd=miss');
+  t.match(await after.json(), { quantity: 1 });
+  t.equal((await get('/topics?limit=1')).headers.get('cache-status'), 'bazar; hit');
+  const metrics = (await app.inject('/metrics')).body;
+  t.match(metrics, /requests_total\{route="\/info\/:item_id",method="GET",status="200"\} \d/);
+});
+
+t.test('when a read is no plain one, then no shortcut is taken', async (t) => {
+  const { get, url } = await openWithLease(t, { RATE_LIMIT: '20' });
+  await get('/info/2');
+  const answers = await Promise.all(Array.from({ length: 60 }, () => get('/info/2')));
+  t.ok(
+    answers.some(({ status }) => status === 429),
+    'what is counted is counted',
+  );
+  const head = await fetch(`${url}/info/2`, { method: 'HEAD' });
+  t.ok([200, 429].includes(head.status));
+});
+
+t.test('when somebody tells of changes, then only the right lease acknowledges', async (t) => {
+  const env = { SERVICE_TOKEN: token };
+  const { app } = await openWithLease(t, env);
+  const post = (payload: object, sent: object = { authorization: `Bearer ${token}` }) =>
+    app.inject({ method: 'POST', url: '/invalidations', payload, headers: { ...sent } });
+  const changes = { books: [1], titles: true };
+  const stranger = { instance: randomUUID(), epoch: randomUUID(), ...changes };
+  t.match((await post(stranger)).json(), { status: 409, code: 'lease_unknown' });
+  t.equal((await post(stranger, {})).statusCode, 401);
+  t.equal((await post(stranger, { authorization: 'Bearer wrong' })).statusCode, 403);
+  t.equal((await post({ ...stranger, books: ['1'] })).statusCode, 400);
+});

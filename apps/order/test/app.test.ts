@@ -1,6 +1,11 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildCatalog, createCatalog, openCsvStore as openCatalogStore } from '@bazar/catalog';
+import {
+  buildCatalog,
+  createCatalog,
+  openCsvStore as openCatalogStore,
+  withoutGateways,
+} from '@bazar/catalog';
 import { createCaller } from '@bazar/client';
 import { checkResponses } from '@bazar/client/check';
 import { injectTransport } from '@bazar/client/inject';
@@ -39,9 +44,12 @@ async function open(t: Test, env: NodeJS.ProcessEnv = {}) {
     onBroken,
   });
   const config = readOrderConfig({ LOG_LEVEL: 'silent', ...env });
-  const catalog = buildCatalog(createCatalog({ store: catalogStore, after: () => () => {} }), {
-    config,
-  });
+  const catalog = buildCatalog(
+    createCatalog({ store: catalogStore, leases: withoutGateways, after: () => () => {} }),
+    {
+      config,
+    },
+  );
   const catalogs = createCaller(catalogInternal, injectTransport(catalog), {
     check: checkResponses(catalogInternal),
     headers: config.SERVICE_TOKEN ? { authorization: `Bearer ${config.SERVICE_TOKEN}` } : {},

@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createCatalog, openCsvStore as openCatalogStore } from '@bazar/catalog';
+import { createCatalog, openCsvStore as openCatalogStore, withoutGateways } from '@bazar/catalog';
 import { Failure } from '@bazar/contracts';
 import type { PurchaseOperation, PurchaseOutcome, SaleOutcome } from '@bazar/contracts/internal';
 import { nodeDisk } from '@bazar/storage';
@@ -52,6 +52,7 @@ async function openShop(
   orderDisk.onCall = onOrderCall;
   const fails = (error: Error) => t.fail('a disk broke', { error });
   const catalog = createCatalog({
+    leases: withoutGateways,
     after: soon,
     store: await openCatalogStore({
       disk: catalogDisk.disk,

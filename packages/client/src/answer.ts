@@ -20,6 +20,8 @@ export interface Answer<R extends Route> {
   readonly status: number;
   readonly headers: AnswerHeaders<R>;
   readonly body: Body<R>;
+  /** The body as it came, for whoever passes it on. */
+  readonly text: string;
 }
 
 /** Says where and why the body of a route's success is wrong, or nothing when all is well. */
@@ -35,14 +37,14 @@ export function answerOf(
   plan: Plan,
   response: TransportResponse,
   check: ResponseCheck | undefined,
-): { status: number; headers: Record<string, string>; body: unknown } {
+): { status: number; headers: Record<string, string>; body: unknown; text: string } {
   const { status } = response;
   const headers = singleValues(response.headers);
   if (status !== plan.status) throw refusal(plan, response, headers);
   const body = successBody(plan, response.body, headers);
   const complaint = check?.(plan.name, body);
   if (complaint !== undefined) throw breach(plan, `in the body, ${complaint}`);
-  return { status, headers, body };
+  return { status, headers, body, text: response.body };
 }
 
 function breach(plan: Plan, what: string, cause?: unknown): Failure {

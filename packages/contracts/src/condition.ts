@@ -2,6 +2,9 @@ import { Type } from '@sinclair/typebox';
 
 /** The headers of a read that a client may revalidate with `If-None-Match`. */
 export const readHeaders = {
+  'Cache-Status': Type.String({
+    description: 'RFC 9211: whether the gateway had the answer at hand. The catalog sends none.',
+  }),
   ETag: Type.String({ description: 'Names this state of the answer; for If-None-Match.' }),
 } as const;
 

@@ -7,6 +7,7 @@ import { type Static, Type } from '@sinclair/typebox';
 import { type Contract, json } from './contract.js';
 import { bodyFailures, fails, ItemProblem } from './failures.js';
 import { AfterParam, Decimal, ItemId, LimitParam, OperationId, Timestamp } from './fields.js';
+import { leases } from './lease.js';
 
 /** How many items one batch may carry; also bounds the body of the request. */
 export const maxBatch = 1024;
@@ -143,6 +144,7 @@ export const catalogInternal = {
       },
     },
   },
+  leases,
 } as const satisfies Contract;
 
 export const PurchaseOperation = Type.Object(
@@ -189,5 +191,13 @@ export const orderInternal = {
 
 export { batchTimeoutMs, matchOutcomes, patienceMs } from './batch.js';
 export { itemProblem, toldOfItem, withNothingDone } from './failures.js';
+export {
+  type Changes,
+  gatewayInternal,
+  type Invalidation,
+  type LeaseRequest,
+  leaseEndMs,
+  leaseTerms,
+} from './lease.js';
 export { keyReused, type OncePerId, oncePerId } from './once.js';
 export { failedOutcome, inTime, purchaseAnswer, purchaseFailure } from './purchase-outcome.js';

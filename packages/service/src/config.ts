@@ -75,6 +75,15 @@ export function urlsField(standard: string) {
   });
 }
 
+/** One address, without a default. */
+export function urlField(description: string) {
+  return Type.String({
+    description,
+    [complaintAbout]: (text) =>
+      text.includes(',') ? 'only one address may be named' : complaintAboutUrls(text),
+  } satisfies Field);
+}
+
 /** The origins that a `urlsField` names. */
 export function splitUrls(urls: string): string[] {
   return urls.split(',').map((each) => new URL(each.trim()).origin);

@@ -107,8 +107,15 @@ export interface ConnectionLimits {
   readonly keepAliveTimeoutMs: number;
 }
 
-/** Fastify's `serverFactory`: a server with the bounds that Node leaves open. */
-export function guardedServer(limits: ConnectionLimits, requestId: RequestId) {
+/**
+ * Fastify's `serverFactory`: a server with the bounds that Node leaves open.
+ * @param isAnswered answers a request at once and says so, or leaves it to Fastify
+ */
+export function guardedServer(
+  limits: ConnectionLimits,
+  requestId: RequestId,
+  isAnswered: (request: IncomingMessage, response: ServerResponse) => boolean,
+) {
   const { requestTimeoutMs, connectionsCheckingIntervalMs, keepAliveTimeoutMs } = limits;
   return (handle: Handle): Server => {
     const options = {
@@ -119,7 +126,10 @@ export function guardedServer(limits: ConnectionLimits, requestId: RequestId) {
       maxHeaderSize: maxHeaderBytes,
       requireHostHeader: false,
     };
-    const server = createServer(options, boundPipelines(handle));
+    const queue = boundPipelines(handle);
+    const server = createServer(options, (request, response) => {
+      if (!isAnswered(request, response)) queue(request, response);
+    });
     server.setTimeout(quietMs);
     server.maxConnections = maxConnections;
     // A client may close its side behind its last request, as `nc -N` does, and still read the

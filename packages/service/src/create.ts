@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure, isMoney, moneyFormat, requestIdPattern } from '@bazar/contracts';
 import fastify, {
   type FastifyBaseLogger,
@@ -18,6 +18,7 @@ import { malformed } from './malformed.js';
 import { addMetrics } from './metrics.js';
 import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
+import { type Shortcut, takeShortcut } from './shortcut.js';
 import { wrongTarget } from './target.js';
 
 export interface ServiceOptions {
@@ -44,6 +45,8 @@ export interface ServiceOptions {
   readonly connectionsCheckingIntervalMs?: number;
   /** How long a connection may stay idle: 72 s unless told, longer than any client of ours. */
   readonly keepAliveTimeoutMs?: number;
+  /** Answers that are at hand, for plain reads. */
+  readonly shortcut?: Shortcut;
   /** Repeats of a failure are counted for so long before they are logged; 10 s unless told. */
   readonly failureRepeatsMs?: number;
   /** Makes the id of a request that came without one. */
@@ -72,7 +75,11 @@ function requestIds(randomId: () => string) {
 }
 
 /** Fastify itself, with every default that coerces, trusts or logs too much turned off. */
-function bareApp(options: ServiceOptions, randomId: () => string): FastifyInstance {
+function bareApp(
+  options: ServiceOptions,
+  randomId: () => string,
+  isAnswered: (request: IncomingMessage, response: ServerResponse) => boolean,
+): FastifyInstance {
   const logger =
     options.logger ?? createLogger(options.name, options.config.LOG_LEVEL, options.logStream);
   const requestId = requestIds(randomId);
@@ -91,7 +98,7 @@ function bareApp(options: ServiceOptions, randomId: () => string): FastifyInstan
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestId,
     bodyLimit: options.bodyLimitBytes ?? 64 * 1024,
-    serverFactory: guardedServer(limits, requestId),
+    serverFactory: guardedServer(limits, requestId, isAnswered),
     routerOptions: { maxParamLength },
     // What still arrives on an open connection while closing is answered, not turned away.
     return503OnClosing: false,
@@ -129,18 +136,31 @@ function unmatched(methods: readonly string[], reply: FastifyReply): Failure {
  */
 export function createService(options: ServiceOptions): FastifyInstance {
   const { name, version = '0.0.0', randomId = randomUUID, ready = () => ({}) } = options;
-  const app = bareApp(options, randomId);
+  const { shortcut = () => undefined } = options;
+  const requestId = requestIds(randomId);
+  let isClosing = false;
+  const isAnswered = takeShortcut({
+    // A closing service tells every caller that this was the last answer on its connection.
+    shortcut: (url) => (isClosing ? undefined : shortcut(url)),
+    requestId,
+    count: (route, status) => metrics.read(route, status),
+  });
+  const app = bareApp(options, randomId, isAnswered);
   const methodsOf = rememberRoutes(app);
   app.addHook('onRequest', everyAnswer);
   parseBodies(app);
   endConnections(app);
+  app.addHook('preClose', (done) => {
+    isClosing = true;
+    done();
+  });
   addDocs(app, name, version);
-  const countUnmatched = addMetrics(app);
+  const metrics = addMetrics(app);
   addHealth(app, ready);
   app.setNotFoundHandler((request, reply) => {
     const [path = '/'] = request.url.split('?', 1);
     const failure = unmatched(methodsOf(path), reply);
-    countUnmatched(failure.status);
+    metrics.unmatched(failure.status);
     throw failure;
   });
   return app;

@@ -1,12 +1,14 @@
 export type { FastifyInstance } from 'fastify';
 export { type Caller, callerOf } from './caller.js';
 export {
+  ConfigError,
   isLoopback,
   listenFields,
   readConfig,
   refuseUnbuilt,
   requireTokensOffLoopback,
   splitUrls,
+  urlField,
   urlsField,
 } from './config.js';
 export { createService, type ServiceOptions } from './create.js';
@@ -23,6 +25,7 @@ export {
   type NarrowReply,
 } from './mount.js';
 export { type Ready, ready, type Sent } from './ready.js';
-export { representation } from './representation.js';
+export { etagOf, representation } from './representation.js';
 export { runMain, type ServeOptions, serve } from './serve.js';
+export type { ReadyAnswer, Shortcut } from './shortcut.js';
 export { StartError } from './start-error.js';

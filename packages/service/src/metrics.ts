@@ -16,6 +16,13 @@ function count({ answers }: Tally, status: number): void {
   answers[status] = (answers[status] ?? 0) + 1;
 }
 
+/** Counts answers that Fastify does not. */
+export interface Metrics {
+  /** One that belongs to no route. */
+  unmatched(status: number): void;
+  /** One to a `GET` of the route of this pattern. */
+  read(route: string, status: number): void;
+}
 const metricsSchema = {
   operationId: 'metrics',
   summary: 'Counters of the process and of its answers, for Prometheus',
@@ -32,13 +39,13 @@ const metricsSchema = {
  * `GET /metrics` in Prometheus' text form: the process' own and a count of answers by route, method
  * and status. A labelled increment or a histogram at every request costs more than many a handler;
  * here a request adds one to an array that belongs to its route, and the scrape does the rest.
- * Returns the counter of answers that belong to no route.
  */
-export function addMetrics(app: FastifyInstance): (status: number) => void {
+export function addMetrics(app: FastifyInstance): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const unmatched = tallyOf('(none)', '(any)');
   const tallies = [unmatched];
+  const reads = new Map<string, Tally>();
   new Counter({
     name: 'bazar_http_requests_total',
     help: 'Answers by route, method and status.',
@@ -56,6 +63,7 @@ export function addMetrics(app: FastifyInstance): (status: number) => void {
   app.addHook('onRoute', (route) => {
     const tally = tallyOf(route.url, [route.method].flat().join(','));
     tallies.push(tally);
+    if ([route.method].flat().includes('GET')) reads.set(route.url, tally);
     const earlier = [route.onResponse ?? []].flat();
     route.onResponse = [
       ...earlier,
@@ -72,5 +80,8 @@ export function addMetrics(app: FastifyInstance): (status: number) => void {
     });
     done();
   });
-  return (status) => count(unmatched, status);
+  return {
+    unmatched: (status) => count(unmatched, status),
+    read: (route, status) => count(reads.get(route) ?? unmatched, status),
+  };
 }

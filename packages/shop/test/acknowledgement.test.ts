@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { createCatalog, openCsvStore as openCatalog } from '@bazar/catalog';
+import { createCatalog, openCsvStore as openCatalog, withoutGateways } from '@bazar/catalog';
 import { createPurchases, openCsvStore as openOrderLog } from '@bazar/order';
 import { type Disk, nodeDisk } from '@bazar/storage';
 import t from 'tap';
@@ -61,7 +61,7 @@ async function buyInProcess(folder: string, isMutant: boolean) {
   await books.apply([
     { id: randomUUID(), kind: 'change', itemId: 1, change: { quantity: copies } },
   ]);
-  const catalog = createCatalog({ store: books, after });
+  const catalog = createCatalog({ store: books, leases: withoutGateways, after });
   const store = await openOrderLog({
     ...effects,
     disk: recordingDisk((call) => calls.order.push(call), isMutant),

@@ -29,7 +29,7 @@ const launchers = ['shop', 'bench'];
 const apps = ['catalog', 'gateway', 'order'];
 
 /** What joins a service to the world; all else is its story, told without the world around it. */
-const joints = /^(main|app|config|handlers|index|upstreams|catalogs)\.ts$|^store\//;
+const joints = /^(main|app|config|handlers|index|upstreams|catalogs|gateways)\.ts$|^store\//;
 const theWorld =
   /^(fastify|@fastify\/.+|undici|@bazar\/service|@bazar\/client\/(undici|replicas|inject)|(node:)?(fs|net|http)(\/.+)?)$/;
 

@@ -1,4 +1,6 @@
 import t from 'tap';
+import { cacheMutants } from './simulation/cache-mutants.js';
+import { runCacheStory } from './simulation/cache-story.js';
 import { type Case, forgeries } from './simulation/forgeries.js';
 import { breachesOf } from './simulation/laws.js';
 import { mutants } from './simulation/mutants.js';
@@ -68,6 +70,32 @@ t.test('when a rule of the protocol is broken, then some story shows it', async 
       const { seed: one, breaches } = await runStory(seed + run, make);
       const [first] = breaches;
       if (first !== undefined) caught = `story ${run + 1} (seed ${one}): ${first.law}`;
+    }
+    t.ok(caught, `a shop ${build}`);
+    t.comment(`a shop ${build}: ${caught}`);
+  }
+});
+
+t.test('when gateways keep what they read, then nobody is shown a stale stock', async (t) => {
+  const sums: Record<string, number> = {};
+  const stale: string[] = [];
+  for (let run = 0; run < runs; run += 1) {
+    const outcome = await runCacheStory(seed + run);
+    stale.push(...outcome.stale.map((sentence) => `SEED=${outcome.seed} RUNS=1: ${sentence}`));
+    for (const [what, times] of Object.entries(outcome.counts))
+      sums[what] = (sums[what] ?? 0) + times;
+  }
+  t.same(stale.slice(0, 10), []);
+  t.comment(`${runs} stories of the cache: ${JSON.stringify(sums)}`);
+});
+
+t.test('when a rule of the cache is broken, then somebody is shown a stale stock', async (t) => {
+  for (const [build, make] of Object.entries(cacheMutants)) {
+    let caught: string | undefined;
+    for (let run = 0; run < maxMutantRuns && caught === undefined; run += 1) {
+      const { seed: one, stale } = await runCacheStory(seed + run, make);
+      const [first] = stale;
+      if (first !== undefined) caught = `story ${run + 1} (seed ${one}): ${first}`;
     }
     t.ok(caught, `a shop ${build}`);
     t.comment(`a shop ${build}: ${caught}`);

@@ -4,6 +4,7 @@ import {
   createCatalog,
   feedBody,
   openCsvStore as openCatalogStore,
+  withoutGateways,
 } from '@bazar/catalog';
 import {
   type Contradiction,
@@ -143,6 +144,7 @@ function openedLife({ books, orders, clock, nodes, lines, build, disk }: OpenedL
   let contradiction: Contradiction | undefined;
   const catalog = createCatalog({
     store: books,
+    leases: withoutGateways,
     after: nodes.catalog.after,
     defer: nodes.catalog.defer,
   });

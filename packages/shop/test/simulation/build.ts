@@ -1,5 +1,13 @@
-import type { CatalogStore } from '@bazar/catalog';
-import type { Purchase } from '@bazar/gateway';
+import { type CatalogStore, createLeases, type LeaseEffects, type Leases } from '@bazar/catalog';
+import {
+  type Cache,
+  type CacheEffects,
+  createCache,
+  createLease,
+  type GatewayLeaseEffects,
+  type Lease,
+  type Purchase,
+} from '@bazar/gateway';
 import type { CatalogCalls, OrderStore, Purchases } from '@bazar/order';
 import type { DiskMutant, Random } from '@bazar/simulation';
 import type { Disk } from '@bazar/storage';
@@ -21,6 +29,11 @@ export interface Build {
   readonly purchases: (purchases: Purchases, store: OrderStore) => Purchases;
   /** What the gateway asks of the order service. */
   readonly purchase: (purchase: Purchase) => Purchase;
+  readonly leases: (effects: LeaseEffects) => Leases;
+  readonly lease: (effects: GatewayLeaseEffects) => Lease;
+  readonly cache: (effects: CacheEffects) => Cache;
+  /** By how much the clocks of gateways are wrong at most. */
+  readonly gatewayDrift: number;
 }
 
 /** Made anew for every run, so that a mutant may remember what its processes cannot. */
@@ -36,4 +49,8 @@ export const honest: Build = {
   orderStore: (store) => store,
   purchases: (purchases) => purchases,
   purchase: (purchase) => purchase,
+  leases: createLeases,
+  lease: createLease,
+  cache: createCache,
+  gatewayDrift: 0.01,
 };

@@ -51,7 +51,10 @@ export interface Evidence {
   readonly attempted: Map<string, Set<number>>;
   readonly attempts: Attempt[];
   readonly updates: Update[];
+  /** At the catalog. */
   readonly reads: Read[];
+  /** Through gateways. */
+  readonly shopReads: Read[];
   readonly denials: Denial[];
   readonly shortages: Shortage[];
   /** When a process of the order service came to be. */
@@ -69,6 +72,7 @@ export function createEvidence(): Evidence {
     attempts: [],
     updates: [],
     reads: [],
+    shopReads: [],
     denials: [],
     shortages: [],
     orderStarts: [],

@@ -56,6 +56,12 @@ export const forgeries: Readonly<Record<LawName, Forge>> = {
       book: { ...book, quantity: book.quantity + 1 },
     })),
   }),
+  'no gateway shows what was before an acknowledged change': ({ evidence }) => ({
+    shopReads: evidence.shopReads.map(({ book, ...interval }) => ({
+      ...interval,
+      book: { ...book, quantity: book.quantity + 1 },
+    })),
+  }),
   'an acknowledged order is never denied': () => ({
     denials: [{ orderId: stranger, from: 0, to: 1 }],
   }),

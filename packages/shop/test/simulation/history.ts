@@ -129,6 +129,26 @@ function changesOf({ updates }: Evidence, item: number): Call<BookInput, BookOut
   return [...changes.values()];
 }
 
+/**
+ * Reads through gateways, each by itself: there must be an order of all purchases and updates in
+ * which it comes after whatever was acknowledged before it began. Two of them may disagree about
+ * what nobody was told of yet.
+ */
+export function nothingStale(evidence: Evidence, logged: readonly LoggedOrder[]): string[] {
+  return firstBooks.flatMap(({ id, quantity, price }) => {
+    const writes = historyOf({ ...evidence, reads: [] }, logged, id);
+    const model = bookModel({ quantity, price });
+    const shown = evidence.shopReads.filter(({ book }) => book.id === id);
+    return shown.flatMap((read) => {
+      const { from, to, book } = read;
+      const output = { result: 'shown', quantity: book.quantity, price: book.price } as const;
+      const history = [...writes, { input: { kind: 'read' } as const, output, from, to }];
+      if (findAnomaly(history, model) === undefined) return [];
+      return [`book ${id}: ${book.quantity} for ${book.price} from ${from} to ${to} is stale`];
+    });
+  });
+}
+
 /** Reads, purchases and updates of each book, against one that does one thing at a time. */
 export function linearizable(evidence: Evidence, logged: readonly LoggedOrder[]): string[] {
   return firstBooks.flatMap(({ id, quantity, price }) => {

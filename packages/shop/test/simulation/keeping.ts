@@ -23,6 +23,8 @@ export interface KeepOptions<Opened extends Life> {
   readonly clock: Clock;
   readonly random: Random;
   readonly open: (node: Node) => Promise<Opened>;
+  /** By how much its clock is fast or slow at most: 0.01, that is 1 %, unless told. */
+  readonly drift?: number;
   /** Is told when a start failed for another reason than a disk that is full or failing. */
   readonly onRefused: (name: string, error: unknown) => void;
 }
@@ -31,7 +33,7 @@ const policy = { restartMs: [1, 1500], retryMs: 200 } as const;
 
 /** Starts a service, and starts it again after each of its deaths. */
 export function keepRunning<Opened extends Life>(options: KeepOptions<Opened>): Kept<Opened> {
-  const { name, clock, random, open, onRefused } = options;
+  const { name, clock, random, open, onRefused, drift = 0.01 } = options;
   let node = clock.node(name);
   let life: Opened | undefined;
   let restarting = false;
@@ -48,7 +50,7 @@ export function keepRunning<Opened extends Life>(options: KeepOptions<Opened>): 
   }
 
   function start(): void {
-    node = clock.node(name, { drift: (random.next() - 0.5) / 50 });
+    node = clock.node(name, { drift: (random.next() * 2 - 1) * drift });
     const mine = node;
     open(mine).then(
       (opened) => {

@@ -2,7 +2,7 @@ import type { Outcome as CatalogOutcome } from '@bazar/catalog';
 import type { Audit } from '@bazar/contracts';
 import type { LoggedOrder } from '@bazar/order';
 import type { Bought, Evidence } from './evidence.js';
-import { decisions, linearizable, outcomeOf } from './history.js';
+import { decisions, linearizable, nothingStale, outcomeOf } from './history.js';
 import { firstBooks } from './people.js';
 
 export interface Stock {
@@ -51,6 +51,8 @@ const laws = {
   'no stock is spent on buyers whom a full disk refuses': refusedSpendNothing,
   'one catalog is linearizable, book by book': (evidence, { logged }) =>
     linearizable(evidence, logged),
+  'no gateway shows what was before an acknowledged change': (evidence, { logged }) =>
+    nothingStale(evidence, logged),
 } satisfies Record<string, Law>;
 
 function allDecided(evidence: Evidence, { gone }: Ending): string[] {

@@ -41,6 +41,8 @@ export interface People {
   buy(open: Open, patienceMs: number, through?: string): Promise<Bought>;
   update(open: OpenUpdate, patienceMs: number): Promise<Changed>;
   read(itemId: number): Promise<void>;
+  /** Looks at a book through one of the gateways. */
+  visit(itemId: number): Promise<void>;
   /** Asks the order service for an order that somebody was told of. */
   look(orderId: string): Promise<void>;
 }
@@ -80,6 +82,17 @@ export function createPeople(
         const { body } = await catalog.info({ params: { item_id: itemId } }, { timeoutMs: 200 });
         evidence.reads.push({ book: body, from, to: clock.now() });
         count(evidence, 'reads');
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+      }
+    },
+    async visit(itemId) {
+      const from = clock.now();
+      try {
+        const shop = random.pick(shops);
+        const { body } = await shop.info({ params: { item_id: itemId } }, { timeoutMs: 2000 });
+        evidence.shopReads.push({ book: body, from, to: clock.now() });
+        count(evidence, 'reads through a gateway');
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
       }
@@ -211,5 +224,14 @@ export async function browse({ node, random, people }: Day): Promise<void> {
   for (let turn = 0; turn < looks; turn += 1) {
     await node.sleep(between(random, [0, 100]));
     await people.read(random.pick(firstBooks).id);
+  }
+}
+
+/** Somebody who looks at books through the gateways, again and again. */
+export async function stroll({ node, random, people }: Day): Promise<void> {
+  const looks = 5 + random.integer(20);
+  for (let turn = 0; turn < looks; turn += 1) {
+    await node.sleep(between(random, [0, 60]));
+    await people.visit(random.pick([1, 2, 2, 2, 3, 4]));
   }
 }

@@ -7,9 +7,9 @@ import {
 } from '@bazar/catalog';
 import { createCaller } from '@bazar/client';
 import { checkResponses } from '@bazar/client/check';
-import { BookChange, Failure } from '@bazar/contracts';
-import { catalogInternal, orderInternal } from '@bazar/contracts/internal';
-import { createBuying, purchaseThrough } from '@bazar/gateway';
+import { BookChange, catalog as catalogContract, Failure } from '@bazar/contracts';
+import { catalogInternal, gatewayInternal, orderInternal } from '@bazar/contracts/internal';
+import { createBuying, type Kept, purchaseThrough, renewThrough } from '@bazar/gateway';
 import {
   callsThrough,
   createPurchases,
@@ -34,6 +34,8 @@ export interface World {
   readonly build: Build;
   /** How long the catalog remembers outcomes. */
   readonly ageMs: number;
+  /** Is told how a read through a gateway was answered. */
+  readonly onRead: (status: string) => void;
   /** A process stops by itself, as it must when its disk broke. */
   readonly stopAtOnce: (node: Node, error: Error) => void;
 }
@@ -56,8 +58,12 @@ export interface Orders extends Life {
 const catalogCheck = checkResponses(catalogInternal);
 const orderCheck = checkResponses(orderInternal);
 
+const publicCheck = checkResponses(catalogContract);
+
 const silence = () => undefined;
 
+/** Longer than messages take in the worst weather. */
+const readTimeoutMs = 1500;
 /** Few, so that segments end and are forgotten within a short story. */
 const outcomesRemembered = 32;
 
@@ -75,7 +81,19 @@ export async function startCatalog(node: Node, world: World): Promise<Catalog> {
     retention: { outcomes: outcomesRemembered, ageMs },
   });
   const store = build.catalogStore(opened, node);
-  const catalog = createCatalog({ store, after: node.after, defer: node.defer });
+  const leases = build.leases({
+    async invalidate(url, body, timeoutMs) {
+      const { hostname } = new URL(url);
+      const caller = createCaller(gatewayInternal, lines.transport(node, hostname));
+      await caller.invalidations({ body }, { timeoutMs });
+    },
+    after: node.after,
+    monotonic: node.now,
+    newId: () => random.uuid(),
+    log: silence,
+    defer: node.defer,
+  });
+  const catalog = createCatalog({ store, leases, after: node.after, defer: node.defer });
   const deafen = lines.listen(node, {
     'GET /info': ({ argument }) => catalog.info(Number(argument)),
     'POST /update': async ({ argument, headers, body }) => ({
@@ -87,6 +105,9 @@ export async function startCatalog(node: Node, world: World): Promise<Catalog> {
           read(BookChange, body),
         )
       ).book,
+    }),
+    'POST /leases': async ({ body }) => ({
+      epoch: await catalog.lease(read(catalogInternal.leases.schema.body, body)),
     }),
     'POST /updates': async ({ body }) => {
       const { updates } = read(catalogInternal.updates.schema.body, body);
@@ -166,13 +187,47 @@ export async function startOrders(node: Node, world: World): Promise<Orders> {
 }
 
 /** The main of the gateway. */
-export async function startGateway(node: Node, { lines, build }: World): Promise<Life> {
+export async function startGateway(node: Node, world: World): Promise<Life> {
+  const { lines, build, random, onRead } = world;
   const caller = createCaller(orderInternal, lines.transport(node, 'order'), {
     check: orderCheck,
   });
   const purchase = build.purchase(purchaseThrough({ next: () => caller }));
   const buying = createBuying({ purchase, after: node.after, now: node.now, defer: node.defer });
+  const catalog = createCaller(catalogContract, lines.transport(node, 'catalog'), {
+    check: publicCheck,
+  });
+  const internal = createCaller(catalogInternal, lines.transport(node, 'catalog'), {
+    check: catalogCheck,
+  });
+  const cache = build.cache({ isLive: () => lease.isLive() });
+  const lease = build.lease({
+    renew: renewThrough({ next: () => internal }),
+    onNewEpoch: cache.forgetAll,
+    after: node.after,
+    monotonic: node.now,
+    wall: node.now,
+    newId: () => random.uuid(),
+    log: silence,
+  });
+  async function info(id: number): Promise<Kept> {
+    const { text } = await catalog.info({ params: { item_id: id } }, { timeoutMs: readTimeoutMs });
+    return { route: '', headers: [], body: Buffer.from(text), etag: '', link: undefined };
+  }
+  lease.start(`http://${node.name}`);
   const deafen = lines.listen(node, {
+    'GET /info': async ({ argument }) => {
+      const { kept, status } = await cache.read(`/info/${argument}`, Number(argument), () =>
+        info(Number(argument)),
+      );
+      onRead(status);
+      return JSON.parse(kept.body.toString());
+    },
+    'POST /invalidations': async ({ body }) => {
+      const changes = read(gatewayInternal.invalidations.schema.body, body);
+      cache.forget(changes);
+      if (!lease.is(changes.instance, changes.epoch)) throw new Failure('lease_unknown', 'no');
+    },
     'POST /purchase': async ({ argument, headers }) => {
       const { answer } = await buying.buy({
         order_id: headers['idempotency-key'] ?? '',
@@ -185,6 +240,7 @@ export async function startGateway(node: Node, { lines, build }: World): Promise
   });
   return {
     async close() {
+      lease.stop();
       await deafen();
       await buying.close();
     },

@@ -23,7 +23,12 @@ export function drawWeather(random: Random): Weather {
   return {
     loss: isRough ? random.next() * 0.06 : 0,
     duplication: random.chance(0.5) ? random.next() * 0.1 : 0,
-    delayMs: random.chance(0.3) ? [0.1, 30] : [0.1, 2],
+    delayMs: random.pick([
+      [0.1, 2],
+      [0.1, 2],
+      [0.1, 30],
+      [0.1, 250],
+    ] as const),
   };
 }
 
@@ -135,6 +140,7 @@ const strikeTable = {
     const [one, other] = random.pick([
       ['order', 'catalog'] as const,
       ...gateways.map((name) => [name, 'order'] as const),
+      ...gateways.map((name) => [name, 'catalog'] as const),
     ]);
     targets.partition(one, other);
     await targets.clock.sleep(random.next() * 1500);

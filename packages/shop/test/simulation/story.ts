@@ -17,6 +17,7 @@ import {
   type OpenUpdate,
   type People,
   spendDay,
+  stroll,
 } from './people.js';
 import {
   type Catalog,
@@ -118,6 +119,7 @@ function openShop(clock: Clock, random: Random, make: BuildMaker): Shop {
     orderDisk: createDisk({ ...disks, random: random.fork('order'), mutant: build.orderMutant }),
     build,
     ageMs: policy.ageMs,
+    onRead: (status) => count(evidence, status),
     stopAtOnce(node, error) {
       if (!node.alive) return;
       count(evidence, `${node.name} stopped by itself`);
@@ -141,7 +143,12 @@ function openShop(clock: Clock, random: Random, make: BuildMaker): Shop {
     },
   });
   const shops = gateways.map((name) =>
-    keepRunning({ ...options, name, open: (node) => startGateway(node, world) }),
+    keepRunning({
+      ...options,
+      name,
+      drift: build.gatewayDrift,
+      open: (node) => startGateway(node, world),
+    }),
   );
   const kept: Record<string, Kept<Life>> = { catalog, order: orders };
   const { catalogDisk, orderDisk } = world;
@@ -201,6 +208,8 @@ async function day(shop: Shop, open: Open[], openUpdates: OpenUpdate[]): Promise
     keepShelves(someone('keeper')),
     browse(someone('reader-1')),
     browse(someone('reader-2')),
+    stroll(someone('visitor-1')),
+    stroll(someone('visitor-2')),
     rage(targets, random.fork('storm')),
   ]);
 }

@@ -27,6 +27,8 @@ export interface Weather {
   readonly loss: number;
   readonly duplication: number;
   readonly delayMs: readonly [shortest: number, longest: number];
+  readonly stragglers?: number;
+  readonly breaks?: number;
 }
 
 /** The network that all of the shop and its buyers share. */
@@ -109,7 +111,9 @@ async function serve(
     if (route === undefined) throw new Failure('route_not_found', path);
     const content = body === undefined ? undefined : JSON.parse(body);
     const answer = await route({ argument, query: searchParams, headers, body: content });
-    return respond(200, 'application/json', answer);
+    return answer === undefined
+      ? { status: 204, headers: {}, body: '' }
+      : respond(200, 'application/json', answer);
   } catch (error) {
     if (!(error instanceof Failure)) onError(error);
     const failure = error instanceof Failure ? error : new Failure('internal', 'a mistake');

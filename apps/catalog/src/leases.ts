@@ -1,0 +1,171 @@
+import { createBatcher } from '@bazar/batching';
+import { Failure } from '@bazar/contracts';
+import {
+  type Changes,
+  type Invalidation,
+  type LeaseRequest,
+  leaseEndMs,
+  leaseTerms,
+} from '@bazar/contracts/internal';
+import type { After } from './after.js';
+
+export interface LeaseEffects {
+  /** Tells a gateway; resolves when it has acknowledged, and rejects when nobody knows whether. */
+  readonly invalidate: (url: string, body: Invalidation, timeoutMs: number) => Promise<void>;
+  readonly after: After;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly monotonic: () => number;
+  readonly newId: () => string;
+  readonly log: (level: 'info' | 'warn', sentence: string) => void;
+  /** Runs a post soon, but not now. */
+  readonly defer?: (run: () => void) => unknown;
+}
+
+/** Who may keep answers of the catalog, and must be told before a change of them is answered. */
+export interface Leases {
+  /**
+   * Confirms a lease, or gives a new one.
+   * @throws Failure `unavailable` while the gateway does not answer at its address
+   */
+  renew(request: LeaseRequest): Promise<string>;
+  /**
+   * Resolves once no gateway serves any more what was before these changes: each has acknowledged,
+   * or its lease has run out. Undefined when nobody has to be waited for.
+   */
+  barrier(changes: Changes): Promise<unknown> | undefined;
+}
+
+/** For a catalog that no gateway stands before: nobody has to be waited for. */
+export const withoutGateways: Leases = {
+  async renew() {
+    throw new Failure('unavailable', 'this catalog gives no leases');
+  },
+  barrier: () => undefined,
+};
+
+/** A gateway with a lease. */
+interface Row {
+  readonly url: string;
+  readonly epoch: string;
+  /** When the lease was confirmed last; at most a term later it is not served under any more. */
+  confirmedAt: number;
+  /** It owes an acknowledgement for too long: until that has come the lease is not renewed. */
+  suspended: boolean;
+  readonly tell: (changes: Changes) => Promise<void>;
+}
+
+const policy = {
+  /** How soon a post that failed is tried again. */
+  retryMs: 50,
+  probeMs: 1000,
+  maxBatch: 1024,
+  /** As many as there can be writes. */
+  maxQueue: 1_000_000,
+};
+
+const nothing: Changes = { books: [], titles: false };
+
+/**
+ * The registry of leases in the memory of the one catalog. Its rules are those of volume leases
+ * (Yin et al., 1999), but for one: whoever has lost the registry in a crash waits until all that it
+ * may have granted has run out.
+ */
+export function createLeases(effects: LeaseEffects): Leases {
+  const { invalidate, after, monotonic, newId, log, defer = setImmediate } = effects;
+  const rows = new Map<string, Row>();
+  const sleep = (ms: number) => new Promise<void>((resolve) => void after(ms, resolve));
+  // What a catalog before this one granted is remembered by nobody.
+  let earlier: Promise<unknown> | undefined = sleep(leaseEndMs).then(() => {
+    earlier = undefined;
+  });
+
+  function createRow(instance: string, url: string): Row {
+    const posts = createBatcher(
+      async (batch: readonly Changes[]) => {
+        await settle(instance, row, union(batch));
+        return batch.map(() => undefined);
+      },
+      { maxBatch: policy.maxBatch, maxQueue: policy.maxQueue, defer },
+    );
+    const row: Row = {
+      url,
+      epoch: newId(),
+      confirmedAt: monotonic(),
+      suspended: false,
+      tell: posts.add,
+    };
+    return row;
+  }
+
+  /** Returns when the gateway has forgotten what has changed, or when its lease has run out. */
+  async function settle(instance: string, row: Row, changes: Changes): Promise<void> {
+    const { url, epoch } = row;
+    const cancel = after(leaseTerms.acknowledgeMs, () => {
+      row.suspended = true;
+    });
+    const remaining = () => row.confirmedAt + leaseEndMs - monotonic();
+    for (let remainingMs = remaining(); remainingMs > 0; remainingMs = remaining()) {
+      if (await isForgotten(url, { instance, epoch, ...changes }, remainingMs)) {
+        cancel();
+        row.suspended = false;
+        return;
+      }
+      row.suspended = true;
+      await sleep(Math.min(policy.retryMs, Math.max(0, remaining())));
+    }
+    cancel();
+    // Whoever was answered in the meantime was told the truth: nobody was, for it was suspended.
+    row.suspended = true;
+    if (rows.get(instance) === row) {
+      rows.delete(instance);
+      log('warn', `the gateway at ${url} did not answer in time; its lease has run out`);
+    }
+  }
+
+  /** Waits for the acknowledgement, but not longer than the lease may last. */
+  async function isForgotten(url: string, body: Invalidation, timeoutMs: number): Promise<boolean> {
+    let cancel = () => {};
+    const tooLate = new Promise<boolean>((resolve) => {
+      cancel = after(timeoutMs, () => resolve(false));
+    });
+    const told = invalidate(url, body, Math.ceil(timeoutMs)).then(
+      () => true,
+      () => false,
+    );
+    return Promise.race([told, tooLate]).finally(() => cancel());
+  }
+
+  return {
+    async renew({ instance, url, epoch }) {
+      const row = rows.get(instance);
+      if (row?.suspended) throw new Failure('unavailable', 'this gateway owes an acknowledgement');
+      if (row !== undefined && row.epoch === epoch && row.url === url) {
+        row.confirmedAt = monotonic();
+        return epoch;
+      }
+      try {
+        await invalidate(url, { instance, ...nothing }, policy.probeMs);
+      } catch (cause) {
+        throw new Failure('unavailable', `this gateway does not answer at ${url}`, { cause });
+      }
+      // What the row before it was owed is still owed: writers who wait there go on waiting.
+      const granted = createRow(instance, url);
+      rows.set(instance, granted);
+      log('info', `the gateway at ${url} has a lease`);
+      return granted.epoch;
+    },
+    barrier(changes) {
+      if (earlier === undefined && rows.size === 0) return undefined;
+      return Promise.all([earlier, ...[...rows.values()].map((row) => row.tell(changes))]);
+    },
+  };
+}
+
+function union(batch: readonly Changes[]): Changes {
+  const [first = nothing] = batch;
+  if (batch.length === 1) return first;
+  return {
+    books: [...new Set(batch.flatMap(({ books }) => books))],
+    titles: batch.some(({ titles }) => titles),
+  };
+}

@@ -1,0 +1,135 @@
+import { Failure } from '@bazar/contracts';
+import { type Invalidation, leaseEndMs, leaseTerms } from '@bazar/contracts/internal';
+import { createClock, createRandom } from '@bazar/simulation';
+import t from 'tap';
+import { createLeases } from '../src/leases.js';
+
+const url = 'http://gateway';
+const instance = '00000000-0000-4000-8000-000000000001';
+const book = (id: number) => ({ books: [id], titles: false });
+
+/** The registry with one gateway before it, on a clock of their own. */
+function open() {
+  const random = createRandom('leases');
+  const clock = createClock({ random });
+  const heard: (Invalidation & { readonly at: number })[] = [];
+  const gateway = { answerMs: 1, isReachable: true };
+  const leases = createLeases({
+    async invalidate(_url, body) {
+      heard.push({ ...body, at: clock.now() });
+      if (!gateway.isReachable) throw new Failure('unavailable', 'no connection');
+      await clock.sleep(gateway.answerMs);
+    },
+    after: clock.after,
+    monotonic: clock.now,
+    newId: random.uuid,
+    log: () => {},
+    defer: clock.defer,
+  });
+  /** How long a write had to wait. */
+  async function write(id: number): Promise<number> {
+    const from = clock.now();
+    await clock.finish(Promise.resolve(leases.barrier(book(id))));
+    return clock.now() - from;
+  }
+  const renew = (epoch?: string) =>
+    clock.finish(leases.renew({ instance, url, ...(epoch !== undefined && { epoch }) }));
+  return { clock, leases, heard, gateway, write, renew };
+}
+
+/** Likewise, after all that an earlier catalog may have granted has run out. */
+async function openLater() {
+  const opened = open();
+  await opened.write(1);
+  return opened;
+}
+
+t.test('when the catalog has just started, then writes wait for leases of before', async (t) => {
+  const { write, leases } = open();
+  t.equal(await write(1), leaseEndMs);
+  t.equal(leases.barrier(book(1)), undefined, 'and then for nobody');
+});
+
+t.test('when a gateway has a lease, then writes wait for its acknowledgement', async (t) => {
+  const { write, renew, heard, gateway } = await openLater();
+  const epoch = await renew();
+  t.match(heard, [{ instance, epoch: undefined, books: [] }], 'it was looked for first');
+  gateway.answerMs = 20;
+  t.equal(await write(7), 20);
+  t.match(heard.at(-1), { instance, epoch, books: [7], titles: false });
+  t.equal(await renew(epoch), epoch, 'it is confirmed');
+});
+
+t.test('when many write at once, then one post carries what gathers behind another', async (t) => {
+  const { clock, leases, renew, heard, gateway } = await openLater();
+  await renew();
+  heard.length = 0;
+  gateway.answerMs = 5;
+  const writes = Promise.all([1, 2, 3, 3].map((id) => leases.barrier(book(id))));
+  clock.after(1, () => void leases.barrier({ books: [4, 5], titles: true }));
+  clock.after(2, () => void leases.barrier(book(5)));
+  await clock.finish(writes);
+  await clock.run(() => heard.length === 2);
+  t.match(heard, [
+    { books: [1, 2, 3], titles: false },
+    { books: [4, 5], titles: true },
+  ]);
+});
+
+t.test('when a gateway is mute, then a write waits for the end of its lease, once', async (t) => {
+  const { clock, write, renew, gateway } = await openLater();
+  const epoch = await renew();
+  const confirmed = clock.now();
+  gateway.answerMs = 60_000;
+  await write(1);
+  t.equal(clock.now() - confirmed, leaseEndMs);
+  t.equal(await write(2), 0, 'nobody is left');
+  gateway.answerMs = 1;
+  t.not(await renew(epoch), epoch, 'it begins anew');
+});
+
+t.test('when a gateway owes an acknowledgement, then its lease is not renewed', async (t) => {
+  const { clock, leases, renew, gateway } = await openLater();
+  const epoch = await renew();
+  gateway.answerMs = 400;
+  const slow = Promise.resolve(leases.barrier(book(1)));
+  await clock.finish(clock.sleep(leaseTerms.acknowledgeMs - 10));
+  t.equal(await renew(epoch), epoch, 'not late yet');
+  await clock.finish(clock.sleep(20));
+  await t.rejects(renew(epoch), { code: 'unavailable' });
+  await clock.finish(slow);
+  t.equal(await renew(epoch), epoch, 'it has come: the lease goes on');
+});
+
+t.test('when a connection breaks, then that is no acknowledgement', async (t) => {
+  const { clock, leases, renew, gateway, heard } = await openLater();
+  const epoch = await renew();
+  gateway.isReachable = false;
+  let isDone = false;
+  const write = Promise.resolve(leases.barrier(book(1))).then(() => {
+    isDone = true;
+  });
+  await clock.finish(clock.sleep(300));
+  t.equal(isDone, false);
+  t.ok(heard.length > 3, 'it is tried again');
+  gateway.isReachable = true;
+  await clock.finish(write);
+  t.equal(await renew(epoch), epoch, 'and has come through');
+});
+
+t.test('when a gateway does not answer at its address, then it gets no lease', async (t) => {
+  const { renew, gateway, leases } = await openLater();
+  gateway.isReachable = false;
+  await t.rejects(renew(), { code: 'unavailable' });
+  t.equal(leases.barrier(book(1)), undefined);
+});
+
+t.test('when the answer to a renewal was lost, then the next one begins anew', async (t) => {
+  const { write, renew, heard } = await openLater();
+  const lost = await renew();
+  const epoch = await renew();
+  t.not(epoch, lost);
+  heard.length = 0;
+  await write(3);
+  t.match(heard, [{ epoch, books: [3] }], 'and nobody asks for the lost one');
+});

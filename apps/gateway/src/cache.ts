@@ -1,0 +1,136 @@
+import type { Changes } from '@bazar/contracts/internal';
+import { LRUCache } from 'lru-cache';
+
+/** An answer as it is kept: ready to be sent. */
+export interface Kept {
+  /** The pattern of the route that gave it. */
+  readonly route: string;
+  /** Name, value, name, value, … of the headers. */
+  readonly headers: readonly string[];
+  readonly body: Buffer;
+  readonly etag: string;
+  /** Of a page with a next one. */
+  readonly link: string | undefined;
+}
+
+/** What an answer shows, and with it what makes it old: one book, or lists of titles. */
+export type Subject = number | 'titles';
+
+export interface CacheEffects {
+  /** Whether the lease allows to serve at this moment. */
+  readonly isLive: () => boolean;
+  /** The most that is kept, in bytes of bodies and of what surrounds them. */
+  readonly maxBytes?: number;
+}
+
+export interface Reading {
+  readonly kept: Kept;
+  /** As RFC 9211 names it. */
+  readonly status: 'hit' | 'fwd=miss' | 'fwd=miss; collapsed';
+}
+
+/** Answers of the catalog, kept under a lease. */
+export interface Cache {
+  /** What may be served at this very moment; nothing else may happen between the look and that. */
+  look(key: string): Kept | undefined;
+  /**
+   * What is kept under the key; else what is fetched, by this reader or by one before it.
+   * @param mayJoin false for a reader who cannot wait as long as others
+   */
+  read(
+    key: string,
+    subject: Subject,
+    fetch: () => Promise<Kept>,
+    mayJoin?: boolean,
+  ): Promise<Reading>;
+  /** Nothing that was read before these changes is served any more, nor kept. */
+  forget(changes: Changes): void;
+  /** Likewise, whatever it shows. */
+  forgetAll(): void;
+}
+
+interface Entry {
+  readonly kept: Kept;
+  readonly slot: number;
+  readonly guard: number;
+}
+
+interface Fetch {
+  readonly guard: number;
+  readonly kept: Promise<Kept>;
+}
+
+/** Books share counters, so that a change of one now and then costs another a fetch. */
+const slots = 65_536;
+const titlesSlot = 0;
+const defaultMaxBytes = 64 * 1024 * 1024;
+/** What an entry takes besides its body, roughly. */
+const overheadBytes = 500;
+
+/**
+ * A cache that shows nothing older than what was acknowledged before the reader came. Every answer
+ * belongs to a counter, its guard, that each change of its subject raises. An answer is as good as
+ * the guard that was seen *before* it was fetched: once that has changed, the answer is neither
+ * kept, nor served, nor shared with whoever comes later.
+ */
+export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects): Cache {
+  const guards = new Float64Array(slots);
+  /** The counter that every answer belongs to. */
+  let all = 0;
+  const entries = new LRUCache<string, Entry>({
+    maxSize: maxBytes,
+    sizeCalculation: ({ kept }, key) => kept.body.length + key.length + overheadBytes,
+  });
+  const fetches = new Map<string, Fetch>();
+
+  const slotOf = (subject: Subject) =>
+    subject === 'titles' ? titlesSlot : 1 + (subject % (slots - 1));
+  /** Both only rise: an equal sum means that neither has. */
+  const guardOf = (slot: number) => (guards[slot] ?? Number.NaN) + all;
+
+  function raise(slot: number): void {
+    guards[slot] = (guards[slot] ?? Number.NaN) + 1;
+  }
+
+  function look(key: string): Kept | undefined {
+    const entry = entries.get(key);
+    return entry !== undefined && entry.guard === guardOf(entry.slot) && isLive()
+      ? entry.kept
+      : undefined;
+  }
+
+  async function fetchAndKeep(key: string, slot: number, fetch: () => Promise<Kept>) {
+    const guard = guardOf(slot);
+    const mine: Fetch = { guard, kept: fetch() };
+    fetches.set(key, mine);
+    try {
+      const kept = await mine.kept;
+      if (guard === guardOf(slot) && isLive()) entries.set(key, { kept, slot, guard });
+      return kept;
+    } finally {
+      if (fetches.get(key) === mine) fetches.delete(key);
+    }
+  }
+
+  return {
+    look,
+    async read(key, subject, fetch, mayJoin = true) {
+      const kept = look(key);
+      if (kept !== undefined) return { kept, status: 'hit' };
+      const slot = slotOf(subject);
+      const other = fetches.get(key);
+      if (mayJoin && other !== undefined && other.guard === guardOf(slot) && isLive()) {
+        return { kept: await other.kept, status: 'fwd=miss; collapsed' };
+      }
+      return { kept: await fetchAndKeep(key, slot, fetch), status: 'fwd=miss' };
+    },
+    forget({ books, titles }) {
+      for (const id of books) raise(slotOf(id));
+      if (titles) raise(titlesSlot);
+    },
+    forgetAll() {
+      all += 1;
+      entries.clear();
+    },
+  };
+}

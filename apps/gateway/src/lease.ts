@@ -1,0 +1,82 @@
+import { type LeaseRequest, leaseTerms } from '@bazar/contracts/internal';
+import type { After } from './after.js';
+
+export interface LeaseEffects {
+  /** Asks a catalog to confirm the lease or to give a new one; resolves to its epoch. */
+  readonly renew: (request: LeaseRequest, timeoutMs: number) => Promise<string>;
+  /** A new lease begins, and with it must nothing be left that was kept before. */
+  readonly onNewEpoch: () => void;
+  readonly after: After;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly monotonic: () => number;
+  /** Milliseconds on the clock on the wall, which a suspended machine cannot stop. */
+  readonly wall: () => number;
+  readonly newId: () => string;
+  readonly log: (level: 'info' | 'warn', sentence: string, cause?: unknown) => void;
+}
+
+/** The right of a gateway to serve what it keeps. */
+export interface Lease {
+  /** Whether it may serve at this moment; to be asked in the very step that serves. */
+  isLive(): boolean;
+  /** Whether this is the gateway and the lease that somebody means. */
+  is(instance: string, epoch: string | undefined): boolean;
+  /** Begins to ask for it. `url` is where the catalogs reach this gateway. */
+  start(url: string): void;
+  stop(): void;
+}
+
+/**
+ * Keeps a volume lease alive. It counts from the moment when it was asked for, not from the answer:
+ * the catalog may have begun to wait for its end in between.
+ */
+export function createLease(effects: LeaseEffects): Lease {
+  const { renew, onNewEpoch, after, monotonic, wall, newId, log } = effects;
+  const instance = newId();
+  let epoch: string | undefined;
+  let end = { monotonic: Number.NEGATIVE_INFINITY, from: 0, wall: 0 };
+  let stopped = false;
+  let isWarned = false;
+  let cancel = () => {};
+
+  async function ask(url: string): Promise<void> {
+    const sent = { monotonic: monotonic(), wall: wall() };
+    try {
+      const known = epoch;
+      const request = { instance, url, ...(known !== undefined && { epoch: known }) };
+      const granted = await renew(request, leaseTerms.termMs);
+      if (stopped) return;
+      if (granted !== known) {
+        epoch = granted;
+        onNewEpoch();
+      }
+      end = {
+        monotonic: sent.monotonic + leaseTerms.termMs,
+        from: sent.wall,
+        wall: sent.wall + leaseTerms.termMs,
+      };
+      if (isWarned) log('info', 'the catalog has confirmed the lease again: reads are kept');
+      isWarned = false;
+    } catch (error) {
+      if (!isWarned) log('warn', 'without a lease from the catalog no read is kept', error);
+      isWarned = true;
+    }
+    if (stopped) return;
+    const spentMs = monotonic() - sent.monotonic;
+    cancel = after(Math.max(0, leaseTerms.renewalMs - spentMs), () => void ask(url));
+  }
+
+  return {
+    isLive() {
+      const time = wall();
+      return monotonic() < end.monotonic && time >= end.from && time < end.wall;
+    },
+    is: (other, lease) => other === instance && (lease === undefined || lease === epoch),
+    start: (url) => void ask(url),
+    stop() {
+      stopped = true;
+      end = { monotonic: Number.NEGATIVE_INFINITY, from: 0, wall: 0 };
+      cancel();
+    },
+  };
+}

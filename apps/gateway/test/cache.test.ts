@@ -1,0 +1,195 @@
+import { leaseTerms } from '@bazar/contracts/internal';
+import { createClock, createRandom } from '@bazar/simulation';
+import t from 'tap';
+import { createCache, type Kept } from '../src/cache.js';
+import { createLease } from '../src/lease.js';
+
+const answer = (text: string): Kept => ({
+  route: '/info/:item_id',
+  headers: [],
+  body: Buffer.from(text),
+  etag: `"${text}"`,
+  link: undefined,
+});
+
+/** A fetch that somebody else ends. */
+function pendingFetch() {
+  let resolve = (_kept: Kept) => {};
+  let reject = (_error: Error) => {};
+  const kept = new Promise<Kept>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { fetch: () => kept, resolve, reject };
+}
+
+const never = () => Promise.reject(new Error('nobody should ask for this'));
+
+function open(maxBytes?: number) {
+  const lease = { isLive: true };
+  const cache = createCache({
+    isLive: () => lease.isLive,
+    ...(maxBytes !== undefined && { maxBytes }),
+  });
+  const read = async (key: string, subject: number | 'titles', text: string) => {
+    const { kept, status } = await cache.read(key, subject, async () => answer(text));
+    return `${kept.body} ${status}`;
+  };
+  return { cache, lease, read };
+}
+
+t.test('when an answer is kept, then it is served until its subject changes', async (t) => {
+  const { cache, read } = open();
+  t.equal(await read('/info/1', 1, 'a'), 'a fwd=miss');
+  t.equal(await read('/info/1', 1, 'b'), 'a hit');
+  t.equal(String(cache.look('/info/1')?.body), 'a');
+  cache.forget({ books: [2], titles: true });
+  t.equal(await read('/info/1', 1, 'b'), 'a hit', 'another book');
+  cache.forget({ books: [1], titles: false });
+  t.equal(cache.look('/info/1'), undefined);
+  t.equal(await read('/info/1', 1, 'b'), 'b fwd=miss');
+  t.equal(await read('/search/a', 'titles', 'c'), 'c fwd=miss');
+  cache.forget({ books: [1], titles: false });
+  t.equal(await read('/search/a', 'titles', 'd'), 'c hit', 'a list does not show the stock');
+  cache.forget({ books: [], titles: true });
+  t.equal(await read('/search/a', 'titles', 'd'), 'd fwd=miss');
+  cache.forgetAll();
+  t.equal(await read('/info/1', 1, 'e'), 'e fwd=miss');
+});
+
+t.test('when something changes while it is fetched, then that is not kept', async (t) => {
+  const { cache } = open();
+  const slow = pendingFetch();
+  const first = cache.read('/info/1', 1, slow.fetch);
+  const second = cache.read('/info/1', 1, never);
+  cache.forget({ books: [1], titles: false });
+  const third = cache.read('/info/1', 1, async () => answer('new'));
+  slow.resolve(answer('old'));
+  t.match(
+    await first,
+    { kept: { etag: '"old"' }, status: 'fwd=miss' },
+    'it came before the change',
+  );
+  t.match(await second, { kept: { etag: '"old"' }, status: 'fwd=miss; collapsed' });
+  t.match(await third, { kept: { etag: '"new"' }, status: 'fwd=miss' }, 'it came after it');
+  t.equal(cache.look('/info/1')?.etag, '"new"');
+});
+
+t.test('when a new lease begins while something is fetched, then that is not kept', async (t) => {
+  const { cache } = open();
+  const slow = pendingFetch();
+  const reading = cache.read('/info/1', 1, slow.fetch);
+  cache.forgetAll();
+  slow.resolve(answer('old'));
+  await reading;
+  t.equal(cache.look('/info/1'), undefined);
+});
+
+t.test('when there is no lease, then nothing is kept, served or shared', async (t) => {
+  const { cache, lease, read } = open();
+  await read('/info/1', 1, 'a');
+  lease.isLive = false;
+  t.equal(cache.look('/info/1'), undefined);
+  t.equal(await read('/info/1', 1, 'b'), 'b fwd=miss');
+  const slow = pendingFetch();
+  const waiting = cache.read('/info/2', 2, slow.fetch);
+  t.equal(await read('/info/2', 2, 'own'), 'own fwd=miss');
+  slow.resolve(answer('late'));
+  await waiting;
+  lease.isLive = true;
+  t.equal(cache.look('/info/2'), undefined);
+});
+
+t.test('when a fetch fails, then whoever joined is told, and the next one asks', async (t) => {
+  const { cache, read } = open();
+  const failing = pendingFetch();
+  const readers = [1, 2].map(() => cache.read('/info/1', 1, failing.fetch));
+  const hasty = cache.read('/info/1', 1, async () => answer('own'), false);
+  failing.reject(new Error('away'));
+  for (const { status } of await Promise.allSettled(readers)) t.equal(status, 'rejected');
+  t.match(await hasty, { status: 'fwd=miss' }, 'one in a hurry waits for nobody');
+  t.equal(await read('/info/1', 1, 'b'), 'own hit');
+});
+
+t.test('when much is read, then the bound in bytes is kept', async (t) => {
+  const { cache, read } = open(10_000);
+  for (let id = 0; id < 100; id += 1) await read(`/info/${id}`, id, 'x'.repeat(100));
+  const kept = Array.from({ length: 100 }, (_, id) => cache.look(`/info/${id}`)).filter(Boolean);
+  t.ok(kept.length > 5 && kept.length * 600 <= 10_000, `${kept.length} are kept`);
+  t.ok(cache.look('/info/99'), 'the newest among them');
+});
+
+/** A lease on a simulated clock; what the catalog answers is up to the test. */
+function openLease() {
+  const random = createRandom('lease');
+  const clock = createClock({ random });
+  const catalog = { epoch: 'one', answerMs: 1, isAway: false };
+  const asked: (string | undefined)[] = [];
+  let epochs = 0;
+  const wall = { offset: 1_000_000 };
+  const lease = createLease({
+    async renew({ epoch }) {
+      asked.push(epoch);
+      await clock.sleep(catalog.answerMs);
+      if (catalog.isAway) throw new Error('away');
+      return catalog.epoch;
+    },
+    onNewEpoch: () => {
+      epochs += 1;
+    },
+    after: clock.after,
+    monotonic: clock.now,
+    wall: () => clock.now() + wall.offset,
+    newId: () => 'gateway',
+    log: () => {},
+  });
+  const pass = (ms: number) => clock.finish(clock.sleep(ms));
+  return { lease, catalog, asked, wall, pass, epochs: () => epochs };
+}
+
+t.test('when the catalog confirms, then the lease is live and stays so', async (t) => {
+  const { lease, pass, asked, epochs } = openLease();
+  t.equal(lease.isLive(), false);
+  lease.start('http://gateway');
+  await pass(2);
+  for (let turn = 0; turn < 100; turn += 1) {
+    t.equal(lease.isLive(), true);
+    await pass(100);
+  }
+  t.equal(asked[0], undefined);
+  t.ok(asked.slice(1).every((epoch) => epoch === 'one'));
+  t.equal(epochs(), 1);
+  t.ok(lease.is('gateway', 'one') && lease.is('gateway', undefined));
+  t.notOk(lease.is('gateway', 'two') || lease.is('other', 'one'));
+  lease.stop();
+  t.equal(lease.isLive(), false);
+});
+
+t.test('when the catalog is away, then the lease ends a term after it was asked for', async (t) => {
+  const { lease, pass, catalog, epochs } = openLease();
+  catalog.answerMs = 200;
+  lease.start('http://gateway');
+  await pass(201);
+  catalog.isAway = true;
+  await pass(leaseTerms.termMs - 202);
+  t.equal(lease.isLive(), true);
+  await pass(2);
+  t.equal(lease.isLive(), false, 'not a term after the answer');
+  catalog.isAway = false;
+  catalog.epoch = 'two';
+  await pass(leaseTerms.renewalMs + 400);
+  t.equal(lease.isLive(), true);
+  t.equal(epochs(), 2);
+  lease.stop();
+});
+
+t.test('when the machine was asleep, then the clock on the wall ends the lease', async (t) => {
+  const { lease, pass, wall } = openLease();
+  lease.start('http://gateway');
+  await pass(2);
+  wall.offset += 10_000;
+  t.equal(lease.isLive(), false);
+  wall.offset -= 20_000;
+  t.equal(lease.isLive(), false, 'nor is it live before it was asked for');
+  lease.stop();
+});

@@ -1,0 +1,98 @@
+/**
+ * The volume lease under which a gateway may serve what it keeps: Gray and Cheriton, "Leases: An
+ * Efficient Fault-Tolerant Mechanism for Distributed File Cache Consistency" (1989); Yin et al.,
+ * "Volume Leases for Consistency in Large-Scale Systems" (1999).
+ */
+import { type Static, Type } from '@sinclair/typebox';
+import { type Contract, json } from './contract.js';
+import { bodyFailures, fails } from './failures.js';
+import { ItemId, OperationId } from './fields.js';
+
+export const leaseTerms = {
+  /** How long a confirmed lease lasts, on the gateway's clock, from when it was asked for. */
+  termMs: 1000,
+  /** How often a gateway asks again. */
+  renewalMs: 333,
+  /** By how much two clocks may differ in speed. */
+  drift: 0.01,
+  marginMs: 20,
+  /** How long a gateway may take to forget something before its lease is not renewed any more. */
+  acknowledgeMs: 150,
+} as const;
+
+/** After this long without a confirmation, on anybody's clock, no gateway serves under a lease. */
+export const leaseEndMs = leaseTerms.termMs * (1 + leaseTerms.drift) + leaseTerms.marginMs;
+
+const who = {
+  /** The gateway process, under an id that it made up at its start. */
+  instance: OperationId,
+  /** The lease, under a random id that the catalog gave it. */
+  epoch: Type.Optional(OperationId),
+};
+
+export const LeaseRequest = Type.Object(
+  {
+    ...who,
+    url: Type.String({
+      pattern: '^https?://[^\\s/?#@]+$',
+      maxLength: 300,
+      description: 'Where the gateway hears of changes.',
+    }),
+  },
+  { additionalProperties: false },
+);
+export type LeaseRequest = Static<typeof LeaseRequest>;
+
+/** A route of the catalog. */
+export const leases = {
+  method: 'POST',
+  url: '/leases',
+  schema: {
+    summary: 'Confirm the lease of a gateway, or give it a new one',
+    description:
+      'Another epoch than the one in the request is a new lease: whatever was kept before must be ' +
+      'forgotten first.',
+    body: LeaseRequest,
+    response: {
+      200: json(
+        'The lease, valid from the moment it was asked for',
+        Type.Object({ epoch: OperationId }),
+      ),
+      ...fails('unauthorized', 'forbidden', ...bodyFailures),
+    },
+  },
+} as const;
+
+export const Changes = Type.Object(
+  {
+    books: Type.Array(ItemId, { description: 'The books whose price or stock has changed.' }),
+    titles: Type.Boolean({ description: 'Whether there is a new book, in lists and topics.' }),
+  },
+  { additionalProperties: false },
+);
+/** What of the catalog has changed, for whoever keeps answers of it. */
+export type Changes = Static<typeof Changes>;
+
+export const Invalidation = Type.Object(
+  { ...who, ...Changes.properties },
+  { additionalProperties: false },
+);
+export type Invalidation = Static<typeof Invalidation>;
+
+export const gatewayInternal = {
+  invalidations: {
+    method: 'POST',
+    url: '/invalidations',
+    schema: {
+      summary: 'Forget what has changed',
+      description:
+        'A 204 acknowledges that nothing of it is served any more. Another instance, or another ' +
+        'epoch than the present one, is a 409. Without an epoch it asks for the instance only.',
+      body: Invalidation,
+      response: {
+        204: { description: 'It is forgotten.' },
+        ...fails('unauthorized', 'forbidden', 'lease_unknown', ...bodyFailures),
+      },
+    },
+  },
+} as const satisfies Contract;
