@@ -147,8 +147,13 @@ function changesOf(
   for (const [index, operation] of operations.entries()) {
     const outcome = outcomes[index];
     if (outcome === undefined || !isChange(outcome)) continue;
-    if (operation.kind === 'addition') titles = true;
-    else books.add(operation.itemId);
+    if (outcome.result === 'added') {
+      // That there is no such book yet may be on its way to a reader, too.
+      books.add(outcome.book.id);
+      titles = true;
+    } else if (operation.kind !== 'addition') {
+      books.add(operation.itemId);
+    }
   }
   return books.size === 0 && !titles ? undefined : { books: [...books], titles };
 }

@@ -1,8 +1,10 @@
 import { Failure } from '@bazar/contracts';
-import { type Invalidation, leaseEndMs, leaseTerms } from '@bazar/contracts/internal';
+import { type Changes, type Invalidation, leaseEndMs, leaseTerms } from '@bazar/contracts/internal';
 import { createClock, createRandom } from '@bazar/simulation';
 import t from 'tap';
-import { createLeases } from '../src/leases.js';
+import { createCatalog } from '../src/catalog.js';
+import { createLeases, type Leases, withoutGateways } from '../src/leases.js';
+import { createMachine } from './machine.js';
 
 const url = 'http://gateway';
 const instance = '00000000-0000-4000-8000-000000000001';
@@ -132,4 +134,38 @@ t.test('when the answer to a renewal was lost, then the next one begins anew', a
   heard.length = 0;
   await write(3);
   t.match(heard, [{ epoch, books: [3] }], 'and nobody asks for the lost one');
+});
+
+t.test('when a batch has changed something, then the gateways are told of just that', async (t) => {
+  const told: Changes[] = [];
+  const leases: Leases = {
+    renew: withoutGateways.renew,
+    async barrier(changes) {
+      told.push(changes);
+    },
+  };
+  const machine = createMachine(t.testdir());
+  const catalog = createCatalog({ store: await machine.open(), leases, after: () => () => {} });
+  t.teardown(() => catalog.close());
+  const sale = (id: number, item_id: number) => ({
+    operation_id: `00000000-0000-4000-8000-00000000000${id}`,
+    kind: 'sale' as const,
+    item_id,
+    quantity_delta: -1 as const,
+    request_id: 'a',
+  });
+  await catalog.sell([sale(1, 1), sale(2, 2), sale(3, 2), sale(4, 2), sale(5, 99)]);
+  await catalog.sell([sale(4, 2), sale(5, 99)]);
+  await catalog.sell([sale(1, 1)]);
+  await catalog.change('00000000-0000-4000-8000-000000000008', 3, { price: 1 });
+  const book = { title: 'A', topic: 'b', quantity: 1, price: 1 };
+  await catalog.add('00000000-0000-4000-8000-000000000009', book);
+  t.same(told, [
+    { books: [1, 2], titles: false },
+    // Sold out, and no such book: nothing has changed.
+    { books: [1], titles: false },
+    { books: [3], titles: false },
+    // Somebody may just be told that there is no book 5.
+    { books: [5], titles: true },
+  ]);
 });

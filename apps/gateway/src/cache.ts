@@ -35,7 +35,8 @@ export interface Cache {
   look(key: string): Kept | undefined;
   /**
    * What is kept under the key; else what is fetched, by this reader or by one before it.
-   * @param mayJoin false for a reader who cannot wait as long as others
+   * @param mayJoin false for a reader who cannot wait as long as others: he neither waits for them,
+   *   nor do they for him, whose fetch may end early
    */
   read(
     key: string,
@@ -99,10 +100,15 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
       : undefined;
   }
 
-  async function fetchAndKeep(key: string, slot: number, fetch: () => Promise<Kept>) {
+  async function fetchAndKeep(
+    key: string,
+    slot: number,
+    fetch: () => Promise<Kept>,
+    isShared: boolean,
+  ): Promise<Kept> {
     const guard = guardOf(slot);
     const mine: Fetch = { guard, kept: fetch() };
-    fetches.set(key, mine);
+    if (isShared) fetches.set(key, mine);
     try {
       const kept = await mine.kept;
       if (guard === guardOf(slot) && isLive()) entries.set(key, { kept, slot, guard });
@@ -122,7 +128,7 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
       if (mayJoin && other !== undefined && other.guard === guardOf(slot) && isLive()) {
         return { kept: await other.kept, status: 'fwd=miss; collapsed' };
       }
-      return { kept: await fetchAndKeep(key, slot, fetch), status: 'fwd=miss' };
+      return { kept: await fetchAndKeep(key, slot, fetch, mayJoin), status: 'fwd=miss' };
     },
     forget({ books, titles }) {
       for (const id of books) raise(slotOf(id));

@@ -111,6 +111,16 @@ t.test('when a fetch fails, then whoever joined is told, and the next one asks',
   t.equal(await read('/info/1', 1, 'b'), 'own hit');
 });
 
+t.test('when one in a hurry asks first, then the patient do not share his fate', async (t) => {
+  const { cache, read } = open();
+  const hasty = pendingFetch();
+  const first = cache.read('/info/1', 1, hasty.fetch, false);
+  t.equal(await read('/info/1', 1, 'a'), 'a fwd=miss');
+  hasty.reject(new Error('his time was up'));
+  await t.rejects(first);
+  t.equal(await read('/info/1', 1, 'b'), 'a hit');
+});
+
 t.test('when much is read, then the bound in bytes is kept', async (t) => {
   const { cache, read } = open(10_000);
   for (let id = 0; id < 100; id += 1) await read(`/info/${id}`, id, 'x'.repeat(100));

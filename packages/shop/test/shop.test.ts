@@ -357,10 +357,7 @@ t.test('when a shop cannot open, then a sentence without a stack says why', asyn
     { env: { DATABASE_URL: 'postgres://a' } },
     /^The catalog did not start: DATABASE_URL is set, [^\n]*$/,
   );
-  await refused(
-    { env: { PUBLIC_URL: 'http://a' } },
-    /^PUBLIC_URL is set, but no catalog calls the gateway yet[^\n]*$/,
-  );
+  await refused({ env: { PUBLIC_URL: 'a' } }, /^PUBLIC_URL is "a", but "a" is no address[^\n]*$/);
 });
 
 t.test('when the launcher dies while it opens, then the folder is free', async (t) => {

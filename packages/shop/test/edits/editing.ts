@@ -93,8 +93,10 @@ async function editOnce(
     const all = refusal === undefined ? lines.slice(lineCount) : [refusal];
     return all.filter((line) => isAbout(line, fate, name));
   };
-  // A line may take a moment from one process to the other.
-  for (let wait = 0; wait < 40 && said().length === 0 && !isInterrupted; wait += 1) await sleep(25);
+  // A line may take a moment from one process to the other. Of these two nobody speaks.
+  const isSilent = isInterrupted || fate === 'overtaken' || fate === 'lost';
+  // The bound is only for a shop that is broken.
+  for (let wait = 0; wait < 2000 && said().length === 0 && !isSilent; wait += 1) await sleep(25);
   return { ...draft, ...saved, number, moment, fate, isInterrupted, afterSale, said: said() };
 }
 
