@@ -30,9 +30,9 @@ export function connectGateways(token: string | undefined): Gateways {
   }
 
   function gateway(url: string) {
-    const known = connected.get(url);
-    if (known !== undefined) return known;
-    const made = connect(url);
+    const made = connected.get(url) ?? connect(url);
+    // The one that was used least lately comes first, and goes first.
+    connected.delete(url);
     connected.set(url, made);
     for (const [old, { transport }] of connected) {
       if (connected.size <= maxGateways) break;

@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Book, BookChange, NewBook } from '@bazar/contracts';
+import { readMeasure } from '@bazar/simulation';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { CatalogStore, Operation, Outcome, Stock } from '../src/store.js';
@@ -10,7 +11,7 @@ import { createMachine, type Machine } from './machine.js';
 
 // `SEED=… npx tap test/model.test.ts` replays a failure; `RUNS=10000` looks for rarer ones.
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
-const numRuns = Number(process.env['RUNS'] ?? 300);
+const numRuns = readMeasure('RUNS', process.env['RUNS'], 300);
 
 /** The catalog in the simplest words, with nothing that could be lost. */
 interface Model {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { openCsvStore as openCatalog } from '@bazar/catalog';
 import { type LoggedOrder, openCsvStore as openOrderLog } from '@bazar/order';
+import { readMeasure } from '@bazar/simulation';
 import { type Disk, nodeDisk } from '@bazar/storage';
 import t from 'tap';
 import type { ServiceName } from '../src/index.js';
@@ -9,8 +10,8 @@ import { createShop, startOrder } from '../src/launch.js';
 import { ask, field } from './crash/ask.js';
 
 // A long order log, and a catalog that has sold on without it. ORDERS=… and LACKING=… set how long.
-const orders = Number(process.env['ORDERS'] ?? 20_000);
-const lacking = Number(process.env['LACKING'] ?? 2000);
+const orders = readMeasure('ORDERS', process.env['ORDERS'], 20_000);
+const lacking = readMeasure('LACKING', process.env['LACKING'], 2000);
 const batch = 1024;
 
 /** What is not synced here is on no disk that could lose it: this is about reading it back. */

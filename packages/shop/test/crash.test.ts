@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createRandom, type Random } from '@bazar/simulation';
+import { createRandom, type Random, readMeasure } from '@bazar/simulation';
 import t, { type Test } from 'tap';
 import { auditFiles } from '../src/conservation.js';
 import { launchShop, type Shop } from '../src/index.js';
@@ -13,8 +13,8 @@ import { createTestimony, hear, type Testimony, type Told } from './crash/testim
 
 // Kills are real, so a seed repeats what is asked and who is killed, not every moment of it.
 const seed = process.env['SEED'] ?? randomUUID();
-const kills = Number(process.env['KILLS'] ?? 60);
-const rounds = Number(process.env['ROUNDS'] ?? 20);
+const kills = readMeasure('KILLS', process.env['KILLS'], 60);
+const rounds = readMeasure('ROUNDS', process.env['ROUNDS'], 20);
 
 async function open(t: Test, dataDir: string): Promise<Shop> {
   const shop = await launchShop({ dataDir, env: { LOG_LEVEL: 'error' } });
@@ -42,7 +42,7 @@ async function repeat(t: Test, shop: Shop, testimony: Testimony, keys: readonly 
     const request = `POST ${shop.urls.gateway}/purchase/${testimony.attempted.get(key)}`;
     const answer = await askForSure({ request, key });
     hear(testimony, key, answer);
-    if (answer.isReplayed) replayed += 1;
+    if (answer.headers.has('idempotency-replayed')) replayed += 1;
   });
   t.equal(replayed, keys.length, 'a repeat is called one');
 }
@@ -227,7 +227,7 @@ t.test('when evidence is doctored, then the checker says so', async (t) => {
     [
       'purchase a: 404 null',
       ({ testimony }) => {
-        hear(testimony, 'a', { status: 404, body: null, isReplayed: false });
+        hear(testimony, 'a', { status: 404, headers: new Headers(), body: null });
         return { testimony };
       },
     ],

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createDisk, createProcess, createRandom } from '@bazar/simulation';
+import { createDisk, createProcess, createRandom, readMeasure } from '@bazar/simulation';
 import { StorageError } from '@bazar/storage';
 import t, { type Test } from 'tap';
 import { auditFiles } from '../src/conservation.js';
@@ -17,7 +17,7 @@ import { type Ending, isPlaceNamed, judge, startDamaged } from './damage/verdict
 // The files of a stopped or killed shop are damaged in any way that a disk, or somebody with a
 // backup, can think of. SEED=… repeats a run; DAMAGES=… sets how many there are.
 const seed = process.env['SEED'] ?? randomUUID();
-const damages = Number(process.env['DAMAGES'] ?? 300);
+const damages = readMeasure('DAMAGES', process.env['DAMAGES'], 300);
 const damagesPerPast = 25;
 /** A real start takes a second, and one in process a hundredth of that. */
 const realStarts = Math.min(100, Math.ceil(damages / 100));

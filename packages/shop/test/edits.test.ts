@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { createRandom } from '@bazar/simulation';
+import { createRandom, readMeasure } from '@bazar/simulation';
 import t from 'tap';
 import { auditFiles } from '../src/conservation.js';
 import { launchShop } from '../src/index.js';
@@ -15,7 +15,7 @@ import { readTable, type Table } from './edits/table.js';
 
 // Kills are real, so a seed repeats what is written and who is killed, not every moment of it.
 const seed = process.env['SEED'] ?? randomUUID();
-const edits = Number(process.env['EDITS'] ?? 16);
+const edits = readMeasure('EDITS', process.env['EDITS'], 16);
 
 /** How many edits there were of each kind. */
 function countsOf(made: readonly Edit[]): Record<string, number> {

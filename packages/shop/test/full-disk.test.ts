@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { readMeasure } from '@bazar/simulation';
 import t, { type Test } from 'tap';
 import { auditFiles } from '../src/conservation.js';
 import type { Shop } from '../src/index.js';
@@ -21,7 +22,7 @@ import { startAgain } from './crash/killer.js';
 import { breaches } from './crash/law.js';
 import { createTestimony, hear, type Testimony } from './crash/testimony.js';
 
-const levels = Number(process.env['LEVELS'] ?? 6);
+const levels = readMeasure('LEVELS', process.env['LEVELS'], 6);
 const pageBytes = 4096;
 /** The pages that are free: 0, 8, …, 40 at six levels; 0, 1, …, 99 at a hundred. */
 const levelPages = Math.max(1, Math.floor(48 / levels));

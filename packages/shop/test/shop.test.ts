@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { launchShop, type ServiceName, type Shop } from '../src/index.js';
+import { type Answer, ask as askOnce, field } from './crash/ask.js';
 
 const outOfStock = { message: 'Out of stock' };
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -16,32 +17,8 @@ async function open(t: Test, dataDir = t.testdir()): Promise<Shop> {
   return shop;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly body: unknown;
-}
-
-/** Asks as `GET http://…` or `POST http://…`, and reads the answer as JSON. */
-async function ask(request: string, body?: object, key?: string): Promise<Answer> {
-  const [method = '', url = ''] = request.split(' ');
-  const response = await fetch(url, {
-    method,
-    headers: {
-      ...(body !== undefined && { 'content-type': 'application/json' }),
-      ...(key !== undefined && { 'idempotency-key': key }),
-    },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  const { status, headers } = response;
-  return { status, headers, body: text === '' ? undefined : JSON.parse(text) };
-}
-
-function field(of: unknown, name: string): unknown {
-  return typeof of === 'object' && of !== null
-    ? Object.entries({ ...of }).find(([key]) => key === name)?.[1]
-    : undefined;
+function ask(request: string, body?: object, key?: string): Promise<Answer> {
+  return askOnce({ request, ...(body && { body }), ...(key !== undefined && { key }) });
 }
 
 /** The order ids of a book's rows in the order log, as a person would find them there. */

@@ -1,3 +1,4 @@
+import { readMeasure } from '@bazar/simulation';
 import t from 'tap';
 import { cacheMutants } from './simulation/cache-mutants.js';
 import { runCacheStory } from './simulation/cache-story.js';
@@ -12,7 +13,7 @@ import { runStory } from './simulation/story.js';
 // SEED=… RUNS=1 tells a story again, event by event; RUNS=… sets how many stories are told.
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
-const runs = Number(process.env['RUNS'] ?? 300);
+const runs = readMeasure('RUNS', process.env['RUNS'], 300);
 /** A mutant that so many stories do not catch is taken for an honest build. */
 const maxMutantRuns = 3000;
 

@@ -11,6 +11,7 @@ export {
 export { createDisk, type DiskMutant, type DiskOptions, type SimulatedDisk } from './disk.js';
 export type { DiskCall, DiskCallName, Fault } from './disk-call.js';
 export { type Call, findAnomaly, type SequentialModel } from './linearizability.js';
+export { readMeasure } from './measure.js';
 export {
   createNetwork,
   type Handler,

@@ -9,6 +9,7 @@ import {
   NetworkError,
   type NetworkOptions,
   type Node,
+  readMeasure,
 } from '../src/index.js';
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
@@ -369,4 +370,15 @@ t.test('when a whole world is told again, then it goes the same way', async (t) 
   }
   t.equal(await tell('one'), await tell('one'));
   t.not(await tell('one'), await tell('other'));
+});
+
+t.test('when a test is told how much to do, then never nothing', async (t) => {
+  t.equal(readMeasure('RUNS', undefined, 300), 300);
+  t.equal(readMeasure('RUNS', '20000', 300), 20_000);
+  for (const text of ['', '0', '-1', '1e3', 'many', '1.5']) {
+    t.throws(() => readMeasure('RUNS', text, 300), {
+      name: 'RangeError',
+      message: /RUNS/,
+    });
+  }
 });

@@ -6,6 +6,7 @@ import {
   createRandom,
   type DiskMutant,
   type Random,
+  readMeasure,
   type SimulatedDisk,
 } from '@bazar/simulation';
 import t from 'tap';
@@ -21,7 +22,7 @@ import { sha256OfFile, writeNext } from '../src/whole-file.js';
 // losses and failing syncs at random calls. SEED=… repeats a failure; RUNS=… sets how many shops.
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
-const runs = Number(process.env['RUNS'] ?? 300);
+const runs = readMeasure('RUNS', process.env['RUNS'], 300);
 
 /** How storage is put together; a mutant differs from the honest build in one of these. */
 interface Build {

@@ -2,9 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Answer {
   readonly status: number;
+  readonly headers: Headers;
   readonly body: unknown;
-  /** Whether the answer was decided by an earlier request with the same key. */
-  readonly isReplayed: boolean;
 }
 
 export interface Wish {
@@ -28,11 +27,8 @@ export async function ask({ request, key, body, signal }: Wish): Promise<Answer>
     ...(signal !== undefined && { signal }),
   });
   const text = await response.text();
-  return {
-    status: response.status,
-    body: text === '' ? undefined : JSON.parse(text),
-    isReplayed: response.headers.has('idempotency-replayed'),
-  };
+  const { status, headers } = response;
+  return { status, headers, body: text === '' ? undefined : JSON.parse(text) };
 }
 
 const retryMs = 25;
