@@ -38,7 +38,8 @@ export type Written<Result extends Outcome['result']> = Extract<Outcome, { resul
 
 /** What can be asked of the catalog; every method throws `Failure` and nothing else on purpose. */
 export interface Catalog {
-  info(id: number): Promise<Book>;
+  /** @param keeper the gateway, if any, that may keep the answer under its lease */
+  info(id: number, keeper?: string): Promise<Book>;
   search(topic: string, after: number, limit: number): Promise<readonly BookTitle[]>;
   topics(after: string, limit: number): Promise<readonly TopicCount[]>;
   /** Decides sales in the order given. Each gets its own outcome; none fails another. */
@@ -89,7 +90,8 @@ export function createCatalog(effects: CatalogEffects): Catalog {
   }
 
   return {
-    async info(id) {
+    async info(id, keeper) {
+      if (keeper !== undefined) leases.note(keeper, id);
       const book = await store.book(id);
       if (book === undefined) throw new Failure('book_not_found', `there is no book ${id}`);
       return book;

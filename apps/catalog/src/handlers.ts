@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import {
   type Body,
   canonicalId,
@@ -6,7 +7,7 @@ import {
   type catalog as catalogContract,
   defaultLimit,
 } from '@bazar/contracts';
-import type { catalogInternal } from '@bazar/contracts/internal';
+import { type catalogInternal, keeperHeader } from '@bazar/contracts/internal';
 import { type Handlers, nextLink, ready, representation } from '@bazar/service';
 import type { Catalog } from './catalog.js';
 import type { Feed, Totals } from './store.js';
@@ -32,7 +33,9 @@ export function publicHandlers(catalog: Catalog): Handlers<typeof catalogContrac
       return representation(request, reply, ready(page));
     },
     async info(request, reply) {
-      return representation(request, reply, ready(await catalog.info(request.params.item_id)));
+      const keeper = keeperOf(request.raw);
+      const book = await catalog.info(request.params.item_id, keeper);
+      return representation(request, reply, ready(book));
     },
     async topics(request, reply) {
       const { after = '', limit = defaultLimit } = request.query;
@@ -45,6 +48,12 @@ export function publicHandlers(catalog: Catalog): Handlers<typeof catalogContrac
       return representation(request, reply, ready(page));
     },
   };
+}
+
+/** The gateway that asks, if it is one. */
+function keeperOf({ headers }: IncomingMessage): string | undefined {
+  const keeper = headers[keeperHeader];
+  return typeof keeper === 'string' ? keeper : undefined;
 }
 
 /** Without a key of the caller's an update gets one of its own, and cannot be repeated safely. */

@@ -8,6 +8,7 @@ import {
   leaseTerms,
 } from '@bazar/contracts/internal';
 import type { After } from './after.js';
+import { createInterest, type Interest } from './interest.js';
 
 export interface LeaseEffects {
   /** Tells a gateway; resolves when it has acknowledged, and rejects when nobody knows whether. */
@@ -28,6 +29,8 @@ export interface Leases {
    * @throws Failure `unavailable` while the gateway does not answer at its address
    */
   renew(request: LeaseRequest): Promise<string>;
+  /** The gateway is about to be shown this book; to be called before the book is read. */
+  note(instance: string, itemId: number): void;
   /**
    * Resolves once no gateway serves any more what was before these changes: each has acknowledged,
    * or its lease has run out. Undefined when nobody has to be waited for.
@@ -40,6 +43,7 @@ export const withoutGateways: Leases = {
   async renew() {
     throw new Failure('unavailable', 'this catalog gives no leases');
   },
+  note() {},
   barrier: () => undefined,
 };
 
@@ -51,6 +55,7 @@ interface Row {
   confirmedAt: number;
   /** It owes an acknowledgement for too long: until that has come the lease is not renewed. */
   suspended: boolean;
+  readonly interest: Interest;
   readonly tell: (changes: Changes) => Promise<void>;
 }
 
@@ -67,8 +72,8 @@ const nothing: Changes = { books: [], titles: false };
 
 /**
  * The registry of leases in the memory of the one catalog. Its rules are those of volume leases
- * (Yin et al., 1999), but for one: whoever has lost the registry in a crash waits until all that it
- * may have granted has run out.
+ * (Yin et al., 1999), but for two: whoever has lost the registry in a crash waits until all that it
+ * may have granted has run out; and a gateway is told only of what it has read.
  */
 export function createLeases(effects: LeaseEffects): Leases {
   const { invalidate, after, monotonic, newId, log, defer = setImmediate } = effects;
@@ -79,7 +84,7 @@ export function createLeases(effects: LeaseEffects): Leases {
     earlier = undefined;
   });
 
-  function createRow(instance: string, url: string): Row {
+  function createRow(instance: string, url: string, interest: Interest): Row {
     const posts = createBatcher(
       async (batch: readonly Changes[]) => {
         await settle(instance, row, union(batch));
@@ -92,6 +97,7 @@ export function createLeases(effects: LeaseEffects): Leases {
       epoch: newId(),
       confirmedAt: monotonic(),
       suspended: false,
+      interest,
       tell: posts.add,
     };
     return row;
@@ -99,7 +105,8 @@ export function createLeases(effects: LeaseEffects): Leases {
 
   /** Returns when the gateway has forgotten what has changed, or when its lease has run out. */
   async function settle(instance: string, row: Row, changes: Changes): Promise<void> {
-    const { url, epoch } = row;
+    const { url, epoch, interest } = row;
+    const moment = interest.now();
     const cancel = after(leaseTerms.acknowledgeMs, () => {
       row.suspended = true;
     });
@@ -108,6 +115,7 @@ export function createLeases(effects: LeaseEffects): Leases {
       if (await isForgotten(url, { instance, epoch, ...changes }, remainingMs)) {
         cancel();
         row.suspended = false;
+        interest.drop(changes.books, moment);
         return;
       }
       row.suspended = true;
@@ -148,15 +156,22 @@ export function createLeases(effects: LeaseEffects): Leases {
       } catch (cause) {
         throw new Failure('unavailable', `this gateway does not answer at ${url}`, { cause });
       }
-      // What the row before it was owed is still owed: writers who wait there go on waiting.
-      const granted = createRow(instance, url);
+      // What the row before it was owed is still owed: writers who wait there go on waiting. And
+      // should this request be a late one, then the gateway goes on under that row's lease.
+      const granted = createRow(instance, url, row?.interest ?? createInterest());
       rows.set(instance, granted);
       log('info', `the gateway at ${url} has a lease`);
       return granted.epoch;
     },
-    barrier(changes) {
-      if (earlier === undefined && rows.size === 0) return undefined;
-      return Promise.all([earlier, ...[...rows.values()].map((row) => row.tell(changes))]);
+    // Who has no row here had a lease from an earlier catalog, whose end is waited for, or none.
+    note: (instance, itemId) => rows.get(instance)?.interest.note(itemId),
+    barrier({ books, titles }) {
+      const waits: Promise<unknown>[] = earlier === undefined ? [] : [earlier];
+      for (const { interest, tell } of rows.values()) {
+        const kept = books.filter(interest.isIn);
+        if (kept.length > 0 || titles) waits.push(tell({ books: kept, titles }));
+      }
+      return waits.length === 0 ? undefined : Promise.all(waits);
     },
   };
 }

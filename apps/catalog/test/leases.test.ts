@@ -28,8 +28,9 @@ function open() {
     log: () => {},
     defer: clock.defer,
   });
-  /** How long a write had to wait. */
+  /** How long a write of what the gateway has read had to wait. */
   async function write(id: number): Promise<number> {
+    leases.note(instance, id);
     const from = clock.now();
     await clock.finish(Promise.resolve(leases.barrier(book(id))));
     return clock.now() - from;
@@ -67,6 +68,7 @@ t.test('when many write at once, then one post carries what gathers behind anoth
   await renew();
   heard.length = 0;
   gateway.answerMs = 5;
+  for (const id of [1, 2, 3, 4, 5]) leases.note(instance, id);
   const writes = Promise.all([1, 2, 3, 3].map((id) => leases.barrier(book(id))));
   clock.after(1, () => void leases.barrier({ books: [4, 5], titles: true }));
   clock.after(2, () => void leases.barrier(book(5)));
@@ -76,6 +78,37 @@ t.test('when many write at once, then one post carries what gathers behind anoth
     { books: [1, 2, 3], titles: false },
     { books: [4, 5], titles: true },
   ]);
+});
+
+t.test('when a gateway has not read what changes, then it is not told', async (t) => {
+  const { clock, leases, renew, heard, gateway, write } = await openLater();
+  const epoch = await renew();
+  heard.length = 0;
+  t.equal(leases.barrier(book(1)), undefined);
+  leases.note('00000000-0000-4000-8000-000000000002', 1);
+  t.equal(leases.barrier(book(1)), undefined, 'another one is not known');
+  t.equal(await write(1), 1);
+  t.equal(leases.barrier(book(1)), undefined, 'it has forgotten it');
+  gateway.answerMs = 5;
+  leases.note(instance, 2);
+  clock.after(3, () => leases.note(instance, 2));
+  await clock.finish(Promise.resolve(leases.barrier({ books: [1, 2, 3], titles: false })));
+  t.match(heard, [{ books: [1] }, { books: [2] }]);
+  t.equal(await clock.finish(Promise.resolve(leases.barrier(book(2)))).then(() => heard.length), 3);
+  const list = leases.barrier({ books: [9], titles: true });
+  t.ok(list, 'lists are told of to everybody');
+  await clock.finish(Promise.resolve(list));
+  t.match(heard.at(-1), { epoch, books: [], titles: true });
+});
+
+t.test('when a lease is given anew, then what was read under the last one counts', async (t) => {
+  const { leases, renew, heard, clock } = await openLater();
+  await renew();
+  leases.note(instance, 1);
+  await renew();
+  heard.length = 0;
+  await clock.finish(Promise.resolve(leases.barrier(book(1))));
+  t.match(heard, [{ books: [1] }]);
 });
 
 t.test('when a gateway is mute, then a write waits for the end of its lease, once', async (t) => {
@@ -94,6 +127,7 @@ t.test('when a gateway owes an acknowledgement, then its lease is not renewed', 
   const { clock, leases, renew, gateway } = await openLater();
   const epoch = await renew();
   gateway.answerMs = 400;
+  leases.note(instance, 1);
   const slow = Promise.resolve(leases.barrier(book(1)));
   await clock.finish(clock.sleep(leaseTerms.acknowledgeMs - 10));
   t.equal(await renew(epoch), epoch, 'not late yet');
@@ -107,6 +141,7 @@ t.test('when a connection breaks, then that is no acknowledgement', async (t) =>
   const { clock, leases, renew, gateway, heard } = await openLater();
   const epoch = await renew();
   gateway.isReachable = false;
+  leases.note(instance, 1);
   let isDone = false;
   const write = Promise.resolve(leases.barrier(book(1))).then(() => {
     isDone = true;
@@ -139,7 +174,7 @@ t.test('when the answer to a renewal was lost, then the next one begins anew', a
 t.test('when a batch has changed something, then the gateways are told of just that', async (t) => {
   const told: Changes[] = [];
   const leases: Leases = {
-    renew: withoutGateways.renew,
+    ...withoutGateways,
     async barrier(changes) {
       told.push(changes);
     },

@@ -71,7 +71,7 @@ export function buildGateway(
         }),
     });
   }
-  mount(app, gateway, gatewayHandlers(upstreams, buying, cache));
+  mount(app, gateway, gatewayHandlers(upstreams, buying, cache, lease.instance));
   mount(app, gatewayInternal, internalHandlers(cache, lease), {
     token: SERVICE_TOKEN,
     bodyLimitBytes: changesBytes,

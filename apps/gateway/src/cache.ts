@@ -1,4 +1,4 @@
-import type { Changes } from '@bazar/contracts/internal';
+import { type Changes, guardSlotOf, guardSlots } from '@bazar/contracts/internal';
 import { LRUCache } from 'lru-cache';
 
 /** An answer as it is kept: ready to be sent. */
@@ -61,9 +61,8 @@ interface Fetch {
   readonly kept: Promise<Kept>;
 }
 
-/** Books share counters, so that a change of one now and then costs another a fetch. */
-const slots = 65_536;
-const titlesSlot = 0;
+/** The counter of all lists of titles, after those of the books. */
+const titlesSlot = guardSlots;
 const defaultMaxBytes = 64 * 1024 * 1024;
 /** What an entry takes besides its body, roughly. */
 const overheadBytes = 500;
@@ -75,7 +74,7 @@ const overheadBytes = 500;
  * kept, nor served, nor shared with whoever comes later.
  */
 export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects): Cache {
-  const guards = new Float64Array(slots);
+  const guards = new Float64Array(guardSlots + 1);
   /** The counter that every answer belongs to. */
   let all = 0;
   const entries = new LRUCache<string, Entry>({
@@ -84,8 +83,7 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
   });
   const fetches = new Map<string, Fetch>();
 
-  const slotOf = (subject: Subject) =>
-    subject === 'titles' ? titlesSlot : 1 + (subject % (slots - 1));
+  const slotOf = (subject: Subject) => (subject === 'titles' ? titlesSlot : guardSlotOf(subject));
   /** Both only rise: an equal sum means that neither has. */
   const guardOf = (slot: number) => (guards[slot] ?? Number.NaN) + all;
 

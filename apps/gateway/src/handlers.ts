@@ -1,5 +1,5 @@
 import { canonicalId, Failure, type gateway } from '@bazar/contracts';
-import type { gatewayInternal } from '@bazar/contracts/internal';
+import { type gatewayInternal, keeperHeader } from '@bazar/contracts/internal';
 import { callerOf, etagOf, type Handlers, type Ready, ready, representation } from '@bazar/service';
 import { v7 as newOrderId } from 'uuid';
 import type { Cache, Kept, Subject } from './cache.js';
@@ -16,12 +16,12 @@ interface ReadReply {
 }
 
 /** What goes along with every further call. */
-function onward(request: Asking) {
+function onward(request: Asking, headers: Readonly<Record<string, string>> = {}) {
   const { requestId, timeoutMs, traceparent } = callerOf(request);
   return {
     requestId,
     ...(timeoutMs !== undefined && { timeoutMs }),
-    ...(traceparent !== undefined && { headers: { traceparent } }),
+    headers: traceparent === undefined ? headers : { ...headers, traceparent },
   };
 }
 
@@ -53,6 +53,7 @@ export function gatewayHandlers(
   { catalog, orders }: Upstreams,
   buying: Buying,
   cache: Cache,
+  instance: string,
 ): Handlers<typeof gateway> {
   /** Answers a read with what is kept, or with what the catalog says. */
   async function read<T>(
@@ -82,7 +83,7 @@ export function gatewayHandlers(
     info: (request, reply) =>
       read(request, reply, request.params.item_id, () => {
         const { params } = request;
-        return catalog.next().info({ params }, onward(request));
+        return catalog.next().info({ params }, onward(request, { [keeperHeader]: instance }));
       }),
     topics: (request, reply) =>
       read(request, reply, 'titles', () => {

@@ -17,6 +17,8 @@ export interface LeaseEffects {
 
 /** The right of a gateway to serve what it keeps. */
 export interface Lease {
+  /** The id of this process, by which catalogs know it. */
+  readonly instance: string;
   /** Whether it may serve at this moment; to be asked in the very step that serves. */
   isLive(): boolean;
   /** Whether this is the gateway and the lease that somebody means. */
@@ -67,6 +69,7 @@ export function createLease(effects: LeaseEffects): Lease {
   }
 
   return {
+    instance,
     isLive() {
       const time = wall();
       return monotonic() < end.monotonic && time >= end.from && time < end.wall;

@@ -194,7 +194,10 @@ export { itemProblem, toldOfItem, withNothingDone } from './failures.js';
 export {
   type Changes,
   gatewayInternal,
+  guardSlotOf,
+  guardSlots,
   type Invalidation,
+  keeperHeader,
   type LeaseRequest,
   leaseEndMs,
   leaseTerms,

@@ -23,6 +23,18 @@ export const leaseTerms = {
 /** After this long without a confirmation, on anybody's clock, no gateway serves under a lease. */
 export const leaseEndMs = leaseTerms.termMs * (1 + leaseTerms.drift) + leaseTerms.marginMs;
 
+/**
+ * Names the gateway, as `instance`, in a read of the catalog that it may keep: from then on it must
+ * be told when that book changes.
+ */
+export const keeperHeader = 'x-bazar-keeper';
+
+/** Books share counters: whatever is known of one by its counter goes for all that share it. */
+export const guardSlots = 65_536;
+
+/** The counter of a book; gateway and catalog must agree about it. */
+export const guardSlotOf = (itemId: number): number => itemId % guardSlots;
+
 const who = {
   /** The gateway process, under an id that it made up at its start. */
   instance: OperationId,

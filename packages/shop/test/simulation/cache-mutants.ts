@@ -72,6 +72,18 @@ export const cacheMutants: Readonly<Record<string, BuildMaker>> = {
     },
   }),
   'whose catalog tells nobody of repeats': forgetRepeats,
+  'whose gateways do not say who reads': () => ({
+    ...honest,
+    lease: (effects) => ({ ...createLease(effects), instance: 'nobody' }),
+  }),
+  'whose catalog notes who reads too late': () => ({
+    ...honest,
+    leases(effects) {
+      const leases = createLeases(effects);
+      return { ...leases, note: (...read) => void effects.after(1, () => leases.note(...read)) };
+    },
+  }),
+  'whose catalog does not note who reads while it tells': forgetWhileTelling,
 };
 
 /** The lease seems younger by the time that its renewal took. */
@@ -149,6 +161,31 @@ function confirmAlways(effects: LeaseEffects): Leases {
       const epoch = await leases.renew(request);
       granted.add(epoch);
       return epoch;
+    },
+  };
+}
+
+/** As if an acknowledgement went also for what was read after the post had left. */
+function forgetWhileTelling(): Build {
+  return {
+    ...honest,
+    leases(effects) {
+      let underWay = 0;
+      const leases = createLeases({
+        ...effects,
+        async invalidate(...post) {
+          underWay += 1;
+          await effects.invalidate(...post).finally(() => {
+            underWay -= 1;
+          });
+        },
+      });
+      return {
+        ...leases,
+        note(...read) {
+          if (underWay === 0) leases.note(...read);
+        },
+      };
     },
   };
 }

@@ -8,7 +8,12 @@ import {
 import { createCaller } from '@bazar/client';
 import { checkResponses } from '@bazar/client/check';
 import { BookChange, catalog as catalogContract, Failure } from '@bazar/contracts';
-import { catalogInternal, gatewayInternal, orderInternal } from '@bazar/contracts/internal';
+import {
+  catalogInternal,
+  gatewayInternal,
+  keeperHeader,
+  orderInternal,
+} from '@bazar/contracts/internal';
 import { createBuying, type Kept, purchaseThrough, renewThrough } from '@bazar/gateway';
 import {
   callsThrough,
@@ -95,7 +100,7 @@ export async function startCatalog(node: Node, world: World): Promise<Catalog> {
   });
   const catalog = createCatalog({ store, leases, after: node.after, defer: node.defer });
   const deafen = lines.listen(node, {
-    'GET /info': ({ argument }) => catalog.info(Number(argument)),
+    'GET /info': ({ argument, headers }) => catalog.info(Number(argument), headers[keeperHeader]),
     'POST /update': async ({ argument, headers, body }) => ({
       message: 'Updated successfully',
       book: (
@@ -211,7 +216,10 @@ export async function startGateway(node: Node, world: World): Promise<Life> {
     log: silence,
   });
   async function info(id: number): Promise<Kept> {
-    const { text } = await catalog.info({ params: { item_id: id } }, { timeoutMs: readTimeoutMs });
+    const { text } = await catalog.info(
+      { params: { item_id: id } },
+      { timeoutMs: readTimeoutMs, headers: { [keeperHeader]: lease.instance } },
+    );
     return { route: '', headers: [], body: Buffer.from(text), etag: '', link: undefined };
   }
   lease.start(`http://${node.name}`);
