@@ -1,7 +1,14 @@
 import { canonicalId, Failure, type gateway } from '@bazar/contracts';
 import { type gatewayInternal, keeperHeader } from '@bazar/contracts/internal';
-import { callerOf, etagOf, type Handlers, type Ready, ready, representation } from '@bazar/service';
-import { v7 as newOrderId } from 'uuid';
+import {
+  callerOf,
+  etagOf,
+  type Handlers,
+  newOrderId,
+  type Ready,
+  ready,
+  representation,
+} from '@bazar/service';
 import type { Cache, Kept, Subject } from './cache.js';
 import { homePage } from './home.js';
 import type { Lease } from './lease.js';

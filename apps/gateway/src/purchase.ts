@@ -25,7 +25,7 @@ export interface BuyEffects {
 }
 
 /** One call carries at most this many purchases; more waiting than `maxQueue` is overload. */
-const policy = { maxBatch: 1024, maxQueue: 20_000 };
+const policy = { maxBatch: 1024, maxQueue: 20_000, maxInFlight: 2 };
 
 export interface Buying {
   /**

@@ -31,7 +31,7 @@ const policy = {
     maxResponseBytes: 4 * 1024 * 1024,
   },
   batches: {
-    connections: 2,
+    connections: 4,
     maxPending: 16,
     keepAliveTimeoutMs: 30_000,
     maxResponseBytes: 4 * 1024 * 1024,

@@ -7,8 +7,14 @@ import {
   type order as orderContract,
 } from '@bazar/contracts';
 import { inTime, type orderInternal, purchaseAnswer } from '@bazar/contracts/internal';
-import { callerOf, type Handlers, nextLink, ready, representation } from '@bazar/service';
-import { v7 as newOrderId } from 'uuid';
+import {
+  callerOf,
+  type Handlers,
+  newOrderId,
+  nextLink,
+  ready,
+  representation,
+} from '@bazar/service';
 import type { After } from './after.js';
 import { type AuditEffects, auditShop } from './audit.js';
 import type { Purchases } from './purchase.js';

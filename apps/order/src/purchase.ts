@@ -32,7 +32,7 @@ export interface PurchaseEffects {
 
 /** Bounds of the two batches that a purchase joins: the catalog's call, and the log's write. */
 const policy = {
-  sales: { maxBatch: 1024, maxQueue: 20_000 },
+  sales: { maxBatch: 1024, maxQueue: 20_000, maxInFlight: 2 },
   log: { maxBatch: 4096, maxQueue: 40_000 },
 };
 
@@ -128,8 +128,19 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
 
 const idOf = ({ operation_id }: SaleOperation | SaleOutcome) => operation_id;
 
-function toSale({ order_id: operation_id, ...caller }: PurchaseOperation): SaleOperation {
-  return { ...caller, operation_id, kind: 'sale', quantity_delta: -1 };
+/** Field by field: to copy the rest of an object takes ten times as long. */
+function toSale(operation: PurchaseOperation): SaleOperation {
+  const { order_id: operation_id, item_id, request_id, timeout_ms, traceparent } = operation;
+  const sale: SaleOperation = {
+    operation_id,
+    kind: 'sale',
+    item_id,
+    quantity_delta: -1,
+    request_id,
+  };
+  if (timeout_ms !== undefined) sale.timeout_ms = timeout_ms;
+  if (traceparent !== undefined) sale.traceparent = traceparent;
+  return sale;
 }
 
 function toRow({ order_id: orderId, item_id: itemId }: PurchaseOperation, sold: Sold): LoggedOrder {

@@ -19,6 +19,11 @@ export interface BatcherOptions {
   readonly maxBatch: number;
   /** The most items that may wait for a flush; those in flight do not count. */
   readonly maxQueue: number;
+  /**
+   * The most flushes at a time; 1 by default, and always for a file. A further one starts only when
+   * as many items wait as are in flight: it would else carry few, and small batches cost the most.
+   */
+  readonly maxInFlight?: number;
   /** Runs the first flush after an idle time, soon but not now; `setImmediate` by default. */
   readonly defer?: (run: () => void) => unknown;
 }
@@ -38,6 +43,7 @@ export interface Batcher<I, O> {
 /**
  * Natural batching: one flush is in flight, and what arrives meanwhile is the next batch. Nothing
  * waits for a timer, so a lone item pays nothing, and the busier the flush, the larger its batches.
+ * With two of them on a network hop, one end need not wait while the other works.
  * Databases know the idea as group commit (DeWitt et al., "Implementation Techniques for Main
  * Memory Database Systems", 1984), the LMAX Disruptor as smart batching (Thompson, 2011).
  *
@@ -48,9 +54,9 @@ export interface Batcher<I, O> {
  */
 export function createBatcher<I, O>(
   flush: (items: readonly I[]) => Promise<readonly (O | Error)[]>,
-  { maxBatch, maxQueue, defer = setImmediate }: BatcherOptions,
+  { maxBatch, maxQueue, maxInFlight = 1, defer = setImmediate }: BatcherOptions,
 ): Batcher<I, O> {
-  for (const [name, bound] of Object.entries({ maxBatch, maxQueue })) {
+  for (const [name, bound] of Object.entries({ maxBatch, maxQueue, maxInFlight })) {
     if (!Number.isSafeInteger(bound) || bound < 1) {
       throw new RangeError(`${name} must be a positive integer, not ${bound}`);
     }
@@ -61,7 +67,11 @@ export function createBatcher<I, O>(
     readonly reject: (reason: unknown) => void;
   }
   let queue: Waiting[] = [];
-  let running = false;
+  /** The flushes in flight, each of which is followed by the next batch. */
+  let running = 0;
+  /** The items in them. */
+  let inFlight = 0;
+  let isDeferred = false;
   let closed = false;
   let idlers: (() => void)[] = [];
 
@@ -88,30 +98,39 @@ export function createBatcher<I, O>(
   }
 
   async function run(): Promise<void> {
+    isDeferred = false;
+    running += 1;
     while (queue.length > 0) {
-      await settle(nextBatch());
+      const batch = nextBatch();
+      inFlight += batch.length;
+      await settle(batch);
+      inFlight -= batch.length;
     }
-    running = false;
+    running -= 1;
+    if (isBusy()) return;
     const released = idlers;
     idlers = [];
     for (const release of released) release();
   }
 
+  const isBusy = () => running > 0 || isDeferred;
+
   function idle(): Promise<void> {
-    return running ? new Promise((resolve) => idlers.push(resolve)) : Promise.resolve();
+    return isBusy() ? new Promise((resolve) => idlers.push(resolve)) : Promise.resolve();
   }
 
   return {
     add(item) {
       if (closed) return Promise.reject(new BatcherClosed());
       if (queue.length >= maxQueue) return Promise.reject(new QueueFull(maxQueue));
-      if (!running) {
-        running = true;
+      const answered = new Promise<O>((resolve, reject) => queue.push({ item, resolve, reject }));
+      if (running < maxInFlight && !isDeferred && queue.length >= inFlight) {
+        isDeferred = true;
         // Deferred to the end of the event loop's poll phase, all the requests that were parsed in
         // it share this batch; started at once, the first of them would travel alone.
         defer(run);
       }
-      return new Promise((resolve, reject) => queue.push({ item, resolve, reject }));
+      return answered;
     },
     idle,
     close() {

@@ -10,15 +10,17 @@ type Ending = 'answer' | 'some errors' | 'reject' | 'throw' | 'too few' | 'too m
 interface Script {
   readonly maxBatch: number;
   readonly maxQueue: number;
+  readonly maxInFlight: number;
   /** How the flushes end, in turn. */
   readonly endings: readonly Ending[];
   /** A number adds so many items. */
-  readonly steps: readonly (number | 'defer' | 'finish' | 'close')[];
+  readonly steps: readonly (number | 'defer' | 'finish' | 'finish the last' | 'close')[];
 }
 
 const scripts: fc.Arbitrary<Script> = fc.record({
   maxBatch: fc.integer({ min: 1, max: 5 }),
   maxQueue: fc.integer({ min: 1, max: 12 }),
+  maxInFlight: fc.integer({ min: 1, max: 3 }),
   endings: fc.array(
     fc.constantFrom<Ending>('answer', 'some errors', 'reject', 'throw', 'too few', 'too many'),
     { minLength: 1, maxLength: 6 },
@@ -28,6 +30,7 @@ const scripts: fc.Arbitrary<Script> = fc.record({
       { weight: 4, arbitrary: fc.integer({ min: 1, max: 6 }) },
       { weight: 2, arbitrary: fc.constant<'defer'>('defer') },
       { weight: 3, arbitrary: fc.constant<'finish'>('finish') },
+      { weight: 2, arbitrary: fc.constant<'finish the last'>('finish the last') },
       { weight: 1, arbitrary: fc.constant<'close'>('close') },
     ),
     { maxLength: 30 },
@@ -56,7 +59,7 @@ function emptyLedger() {
     /** What each caller must hear, and what it heard. */
     due: new Map<number, string>(),
     heard: new Map<number, string>(),
-    /** Ends the flush in flight; more than one only when the batcher is broken. */
+    /** Ends the flushes in flight. */
     finish: [] as (() => void)[],
     /** Items that came when the queue was full. */
     refused: new Set<number>(),
@@ -70,12 +73,12 @@ function law(ledger: Ledger, name: string, kept: boolean): void {
 }
 
 /** A flush that checks what it is given and ends when the ledger's `finish` is called. */
-function checkedFlush(ledger: Ledger, { endings, maxBatch }: Script) {
+function checkedFlush(ledger: Ledger, { endings, maxBatch, maxInFlight }: Script) {
   return (batch: readonly number[]): Promise<(string | Error)[]> => {
     const { waiting, due, finish, refused } = ledger;
     const flush = ledger.flushes++;
     const ending = endings[flush % endings.length] ?? 'answer';
-    law(ledger, 'one flush in flight', finish.length === 0);
+    law(ledger, 'few flushes in flight', finish.length < maxInFlight);
     law(ledger, 'the queue is bounded', !batch.some((item) => refused.has(item)));
     law(ledger, 'no batch above maxBatch', batch.length <= maxBatch);
     law(ledger, 'a batch takes all', batch.length >= Math.min(maxBatch, waiting.length));
@@ -101,13 +104,14 @@ function checkedFlush(ledger: Ledger, { endings, maxBatch }: Script) {
 
 /** Plays a script against a batcher and names every law that it breaks. */
 async function brokenLaws(create: Create, script: Script): Promise<Set<string>> {
-  const { maxBatch, maxQueue, steps } = script;
+  const { maxBatch, maxQueue, maxInFlight, steps } = script;
   const ledger = emptyLedger();
   const { broken, waiting, due, heard } = ledger;
   const deferred: (() => void)[] = [];
   const batcher = create(checkedFlush(ledger, script), {
     maxBatch,
     maxQueue,
+    maxInFlight,
     defer: (run) => deferred.push(run),
   });
   let items = 0;
@@ -139,6 +143,7 @@ async function brokenLaws(create: Create, script: Script): Promise<Set<string>> 
   for (const step of steps) {
     if (step === 'defer') moveOn(deferred);
     else if (step === 'finish') moveOn(ledger.finish);
+    else if (step === 'finish the last') ledger.finish.pop()?.();
     else if (step === 'close') endings.push(close());
     else for (let count = 0; count < step; count++) add();
     await turn();
@@ -250,8 +255,8 @@ function flawed(flaw: Flaw): Create {
 
 const flaws: readonly (readonly [Flaw, string])[] = [
   ['last in, first out', 'in order, each item once'],
-  ['flushes twice', 'one flush in flight'],
-  ['two in flight', 'one flush in flight'],
+  ['flushes twice', 'few flushes in flight'],
+  ['two in flight', 'few flushes in flight'],
   ['no maxBatch', 'no batch above maxBatch'],
   ['one by one', 'a batch takes all'],
   ['no maxQueue', 'the queue is bounded'],
@@ -335,6 +340,37 @@ t.test('when a flush is in flight, then the batcher is not idle until it has end
   t.strictSame(await answers, [1, 2, 3, 4]);
 });
 
+t.test('when a second flush may begin, then it does with as many as are in flight', async (t) => {
+  const flushed: (readonly number[])[] = [];
+  const ends: (() => void)[] = [];
+  const batcher = createBatcher<number, number>(
+    (items) => {
+      flushed.push(items);
+      return new Promise((resolve) => ends.push(() => resolve(items)));
+    },
+    { maxBatch: 10, maxQueue: 10, maxInFlight: 2 },
+  );
+  const add = async (...items: readonly number[]) => {
+    for (const item of items) void batcher.add(item);
+    await turn();
+  };
+  await add(1, 2, 3);
+  await add(4, 5);
+  t.strictSame(flushed, [[1, 2, 3]], 'two are too few');
+  await add(6);
+  t.strictSame(flushed, [
+    [1, 2, 3],
+    [4, 5, 6],
+  ]);
+  await add(7, 8, 9, 10, 11, 12, 13);
+  t.equal(flushed.length, 2, 'a third one never');
+  ends[1]?.();
+  await turn();
+  t.strictSame(flushed[2], [7, 8, 9, 10, 11, 12, 13]);
+  for (const end of ends) end();
+  await batcher.close();
+});
+
 t.test('when an item cannot be taken, then its caller hears why at once', async (t) => {
   const batcher = createBatcher<number, undefined>(async (items) => items.map(() => undefined), {
     maxBatch: 1,
@@ -353,5 +389,7 @@ t.test('when a bound is not a positive integer, then there is no batcher', async
   for (const bound of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
     t.throws(() => createBatcher(flush, { maxBatch: bound, maxQueue: 1 }), RangeError);
     t.throws(() => createBatcher(flush, { maxBatch: 1, maxQueue: bound }), RangeError);
+    const bounds = { maxBatch: 1, maxQueue: 1, maxInFlight: bound };
+    t.throws(() => createBatcher(flush, bounds), RangeError);
   }
 });

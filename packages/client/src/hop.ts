@@ -16,13 +16,15 @@ export interface HopOptions<Operation extends HopItem, Outcome> {
   readonly maxBatch: number;
   /** More that wait than this is overload. */
   readonly maxQueue: number;
+  /** At most this many calls at a time. */
+  readonly maxInFlight: number;
   /** Milliseconds on a clock that only goes forward. */
   readonly now?: (() => number) | undefined;
   /** Runs a batch soon, but not now. */
   readonly defer?: ((run: () => void) => unknown) | undefined;
 }
 
-/** One hop between two services: many callers, one call at a time. */
+/** One hop between two services: many callers, few calls at a time. */
 export interface Hop<Operation, Outcome> {
   /**
    * Resolves to what became of the operation.
@@ -40,7 +42,7 @@ export interface Hop<Operation, Outcome> {
 export function createHop<Operation extends HopItem, Outcome>(
   options: HopOptions<Operation, Outcome>,
 ): Hop<Operation, Outcome> {
-  const { send, idOf, idOfOutcome, maxBatch, maxQueue } = options;
+  const { send, idOf, idOfOutcome, maxBatch, maxQueue, maxInFlight } = options;
   const { now = () => performance.now(), defer = setImmediate } = options;
 
   interface Waiting {
@@ -64,7 +66,12 @@ export function createHop<Operation extends HopItem, Outcome>(
     });
   }
 
-  const batches = createBatcher<Waiting, Outcome>(flush, { maxBatch, maxQueue, defer });
+  const batches = createBatcher<Waiting, Outcome>(flush, {
+    maxBatch,
+    maxQueue,
+    maxInFlight,
+    defer,
+  });
 
   return {
     async ask(operation) {

@@ -23,6 +23,7 @@ function openHop(bounds: { maxBatch?: number; maxQueue?: number } = {}) {
     idOfOutcome: idOf,
     maxBatch: bounds.maxBatch ?? 10,
     maxQueue: bounds.maxQueue ?? 10,
+    maxInFlight: 1,
     now: () => clock.now,
   });
   const answer = async (outcomes = calls.at(-1)?.map(({ id }) => ({ id })) ?? []) => {

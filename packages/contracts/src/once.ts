@@ -28,21 +28,28 @@ export function oncePerId(
     }
   }
 
+  async function repeat(outcome: Promise<PurchaseOutcome>): Promise<PurchaseOutcome> {
+    const known = await outcome;
+    return known.result === 'failed' ? known : { ...known, replayed: true };
+  }
+
   return {
-    async purchase(operation) {
+    // Not an async function: there are thousands a second, and each would cost a promise more.
+    purchase(operation) {
       const { order_id, item_id, timeout_ms } = operation;
       // Work whose caller has given up is not started: nobody would read its answer.
-      if (timeout_ms === 0)
-        throw new Failure('deadline_exceeded', 'no time was left', { nothingDone: true });
+      if (timeout_ms === 0) {
+        const options = { nothingDone: true };
+        return Promise.reject(new Failure('deadline_exceeded', 'no time was left', options));
+      }
       const earlier = inFlight.get(order_id);
       if (earlier === undefined) {
         const outcome = begin(operation);
         inFlight.set(order_id, { itemId: item_id, outcome });
         return outcome;
       }
-      if (earlier.itemId !== item_id) throw keyReused(order_id);
-      const outcome = await earlier.outcome;
-      return outcome.result === 'failed' ? outcome : { ...outcome, replayed: true };
+      if (earlier.itemId !== item_id) return Promise.reject(keyReused(order_id));
+      return repeat(earlier.outcome);
     },
     isInFlight: (orderId) => inFlight.has(orderId),
     async idle() {

@@ -65,6 +65,15 @@ export function inTime(
       const failure = new Failure('deadline_exceeded', `no answer came within ${timeout_ms} ms`);
       resolve(failedOutcome(operation, failure));
     });
-    outcome.then(resolve, reject).finally(cancel);
+    outcome.then(
+      (value) => {
+        cancel();
+        resolve(value);
+      },
+      (error: unknown) => {
+        cancel();
+        reject(error);
+      },
+    );
   });
 }

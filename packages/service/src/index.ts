@@ -24,6 +24,7 @@ export {
   mount,
   type NarrowReply,
 } from './mount.js';
+export { newOrderId } from './order-id.js';
 export { type Ready, ready, type Sent } from './ready.js';
 export { etagOf, representation } from './representation.js';
 export { runMain, type ServeOptions, serve } from './serve.js';

@@ -46,6 +46,8 @@ export interface ServiceOptions<Name extends string = ServiceName> {
   readonly name: Name;
   /** The script to run: a path. */
   readonly main: string;
+  /** Options of Node's own. */
+  readonly nodeOptions?: readonly string[];
   /** 0 asks for any free port; the one found is kept for later starts. */
   readonly port: number;
   /** Asked at each start, since the other services' addresses are known only then. */
@@ -76,7 +78,7 @@ const maxHeldLines = 100;
 
 /** Makes a service that is not started yet. */
 export function createService<Name extends string>(options: ServiceOptions<Name>): Service<Name> {
-  const { name, main, onDeath, startDeadlineMs, stopDeadlineMs } = options;
+  const { name, main, nodeOptions = [], onDeath, startDeadlineMs, stopDeadlineMs } = options;
   let port = options.port;
   let url: string | undefined;
   let run: Run | undefined;
@@ -85,7 +87,7 @@ export function createService<Name extends string>(options: ServiceOptions<Name>
     if (run?.alive) throw new Error(`The ${name} is running already.`);
     const env = { ...options.env(), PORT: String(port) };
     const output = createOutput(options.onLine);
-    const started = startProcess(main, env, output);
+    const started = startProcess([...nodeOptions, main], env, output);
     run = started;
     const listening = listeningUrl(started.child);
     const first = Promise.race([listening, started.exited]);
@@ -157,10 +159,10 @@ export function createService<Name extends string>(options: ServiceOptions<Name>
   };
 }
 
-function startProcess(main: string, env: NodeJS.ProcessEnv, output: Output): Run {
+function startProcess(script: readonly string[], env: NodeJS.ProcessEnv, output: Output): Run {
   // A test runner puts itself into every child through NODE_OPTIONS, also when it is left out of
   // `env` here, and services would start and run slowly: `env -u` takes it out for good.
-  const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, main], {
+  const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, ...script], {
     env,
     // The channel tells the child when this process is gone, however that happened.
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -170,7 +172,7 @@ function startProcess(main: string, env: NodeJS.ProcessEnv, output: Output): Run
   });
   if (child.pid === undefined) {
     child.on('error', () => {});
-    throw new StartError(`No process could be started for ${main}.`);
+    throw new StartError(`No process could be started for ${script.at(-1)}.`);
   }
   if (child.stdout !== null) eachLine(child.stdout, output.line);
   if (child.stderr !== null) eachLine(child.stderr, output.errorLine);

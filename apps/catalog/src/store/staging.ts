@@ -87,12 +87,19 @@ function requestText(operation: Exclude<Operation, { kind: 'sale' }>): string {
   return JSON.stringify({ price, quantity, quantity_delta });
 }
 
+/** The last one: the sales of a batch have their time in common. */
+let written = { at: Number.NaN, text: '' };
+
+function timestampOf(at: number): string {
+  if (written.at !== at) written = { at, text: new Date(at).toISOString() };
+  return written.text;
+}
+
 function toOutcome(record: OutcomeRecord, replayed: boolean): Outcome {
   if (record.kind === 'sold_out') return { result: 'sold_out', replayed };
   if (record.kind === 'sale') {
     const { sale, title, price } = record;
-    const timestamp = new Date(record.at).toISOString();
-    return { result: 'sold', replayed, sale, title, price, timestamp };
+    return { result: 'sold', replayed, sale, title, price, timestamp: timestampOf(record.at) };
   }
   const { id, title, topic, quantity, price } = record.stock;
   const book = { id, title, topic, quantity, price };
