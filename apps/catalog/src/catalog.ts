@@ -60,7 +60,8 @@ export interface Catalog {
 }
 
 export function createCatalog(effects: CatalogEffects): Catalog {
-  const { store, leases, after, onFailure, defer = setImmediate } = effects;
+  // What arrives has been gathered already: to wait for more would cost a turn of the event loop.
+  const { store, leases, after, onFailure, defer = process.nextTick } = effects;
   const { hasRoom = async () => true } = effects;
   const sales = createSignal(after);
   /** Why the last commit was refused for lack of room, until there is some. */

@@ -50,7 +50,9 @@ export interface Purchases {
 }
 
 export function createPurchases(effects: PurchaseEffects): Purchases {
-  const { store, sell, assertOpen, onFailure, now, defer = setImmediate } = effects;
+  // A batch that arrives is asked for at once; to wait for what else may be on its way, as whoever
+  // gathers single requests does, would cost a turn of the event loop.
+  const { store, sell, assertOpen, onFailure, now, defer = process.nextTick } = effects;
   const sales = createHop<SaleOperation, SaleOutcome>({
     send: sell,
     idOf,

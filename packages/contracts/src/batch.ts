@@ -7,8 +7,8 @@ import { Failure } from './failures.js';
 export const patienceMs = 10_000;
 
 /**
- * The time that a batch is worth waiting for: that of its most patient item. It is bounded, for one
- * batch is in flight at a time, and while a service hangs no caller may hold up all others.
+ * The time that a batch is worth waiting for: that of its most patient item. It is bounded, for few
+ * batches are in flight at a time, and while a service hangs no caller may hold up all others.
  */
 export function batchTimeoutMs(items: readonly { readonly timeout_ms?: number }[]): number {
   const longest = items.reduce(

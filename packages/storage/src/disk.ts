@@ -1,4 +1,4 @@
-import { constants, fstatSync, statSync } from 'node:fs';
+import { constants, fstatSync, statSync, writeSync } from 'node:fs';
 import {
   access,
   type FileHandle,
@@ -139,14 +139,20 @@ const lockRange =
 /** A handle that nobody refers to is closed by the garbage collector, and its lock goes with it. */
 const locked = new Set<FileHandle>();
 
+const maxBytesAtOnce = 64 * 1024;
+
 async function openFile(path: string, mode: OpenMode): Promise<DiskFile> {
   await refuseStrange(path);
   const handle = await open(path, flags[mode], 0o644);
   return {
     read: async (buffer, position) =>
       (await handle.read(buffer, 0, buffer.length, position)).bytesRead,
+    // Few bytes are in the kernel's memory before a thread would have woken up to write them; what
+    // has to wait for the disk is the sync.
     write: async (bytes, position) =>
-      (await handle.write(bytes, 0, bytes.length, position)).bytesWritten,
+      bytes.length <= maxBytesAtOnce
+        ? writeSync(handle.fd, bytes, 0, bytes.length, position)
+        : (await handle.write(bytes, 0, bytes.length, position)).bytesWritten,
     datasync: () => handle.datasync(),
     sync: () => handle.sync(),
     truncate: (length) => handle.truncate(length),
