@@ -7,7 +7,8 @@ export interface Kept {
   readonly route: string;
   /** Name, value, name, value, … of the headers. */
   readonly headers: readonly string[];
-  readonly body: Buffer;
+  /** As text, for then Node sends it with the headers in one piece. */
+  readonly body: string;
   readonly etag: string;
   /** Of a page with a next one. */
   readonly link: string | undefined;
@@ -67,6 +68,11 @@ const defaultMaxBytes = 64 * 1024 * 1024;
 /** What an entry takes besides its body, roughly. */
 const overheadBytes = 500;
 
+/** What a text takes in memory, in bytes: V8 gives each character one or two of them. */
+function sizeOf(text: string): number {
+  return Buffer.byteLength(text) === text.length ? text.length : 2 * text.length;
+}
+
 /**
  * A cache that shows nothing older than what was acknowledged before the reader came. Every answer
  * belongs to a counter, its guard, that each change of its subject raises. An answer is as good as
@@ -79,7 +85,7 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
   let all = 0;
   const entries = new LRUCache<string, Entry>({
     maxSize: maxBytes,
-    sizeCalculation: ({ kept }, key) => kept.body.length + key.length + overheadBytes,
+    sizeCalculation: ({ kept }, key) => sizeOf(kept.body) + sizeOf(key) + overheadBytes,
   });
   const fetches = new Map<string, Fetch>();
 

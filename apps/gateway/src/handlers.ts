@@ -42,11 +42,10 @@ const readyHeaders = [
 ].flat();
 
 /** An answer of the catalog that was checked against the contract, as it goes on to our callers. */
-function keptOf(route: string, { text, headers }: CatalogAnswer): Kept {
-  const body = Buffer.from(text);
+function keptOf(route: string, { text: body, headers }: CatalogAnswer): Kept {
   const etag = headers['etag'] ?? etagOf(body);
   const link = headers['link'];
-  const own = ['content-length', String(body.length), 'etag', etag];
+  const own = ['content-length', String(Buffer.byteLength(body)), 'etag', etag];
   if (link !== undefined) own.push('link', link);
   return { route, body, etag, link, headers: [...readyHeaders, ...own] };
 }
@@ -77,7 +76,7 @@ export function gatewayHandlers(
     reply.header('Cache-Status', `bazar; ${status}`);
     if (link !== undefined) reply.header('Link', link);
     // The bytes are the catalog's, and were checked to be of the contract.
-    return representation(request, reply, body as Buffer & Ready<T>, etag);
+    return representation(request, reply, body as string & Ready<T>, etag);
   }
 
   return {

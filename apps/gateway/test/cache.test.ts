@@ -7,7 +7,7 @@ import { createLease } from '../src/lease.js';
 const answer = (text: string): Kept => ({
   route: '/info/:item_id',
   headers: [],
-  body: Buffer.from(text),
+  body: text,
   etag: `"${text}"`,
   link: undefined,
 });

@@ -7,7 +7,8 @@ export interface ReadyAnswer {
   readonly route: string;
   /** Name, value, name, value, … of all headers but those that every answer of ours has. */
   readonly headers: readonly string[];
-  readonly body: Buffer;
+  /** As text, for then Node sends it with the headers in one piece. */
+  readonly body: string;
 }
 
 /** The ready answer to `GET` of a URL, if there is one at this very moment. */

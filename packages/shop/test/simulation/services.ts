@@ -220,7 +220,7 @@ export async function startGateway(node: Node, world: World): Promise<Life> {
       { params: { item_id: id } },
       { timeoutMs: readTimeoutMs, headers: { [keeperHeader]: lease.instance } },
     );
-    return { route: '', headers: [], body: Buffer.from(text), etag: '', link: undefined };
+    return { route: '', headers: [], body: text, etag: '', link: undefined };
   }
   lease.start(`http://${node.name}`);
   const deafen = lines.listen(node, {
@@ -229,7 +229,7 @@ export async function startGateway(node: Node, world: World): Promise<Life> {
         info(Number(argument)),
       );
       onRead(status);
-      return JSON.parse(kept.body.toString());
+      return JSON.parse(kept.body);
     },
     'POST /invalidations': async ({ body }) => {
       const changes = read(gatewayInternal.invalidations.schema.body, body);
