@@ -25,6 +25,7 @@ export function startDisturbing({ doors, wires, random, delays }: DisturbanceOpt
     if (door === undefined) return;
     const resumed = delays.pause(performance.now());
     door.paused = true;
+    door.pauses += 1;
     door.pause();
     try {
       // As many short pauses as long ones, by orders of magnitude.
