@@ -1,6 +1,6 @@
 // Adds up what the suites of all packages left in `.tap/test-results`; the total is the last line.
 // Only leaves count, for the closing line of a subtest repeats what is inside it. A suite that
-// should have run and left no trace is a failure: silence is never green.
+// should have run and left no trace is a failure: silence is never green. Every failure is named.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { Parser } from 'tap-parser';
 
@@ -10,42 +10,50 @@ import { Parser } from 'tap-parser';
  * Counts the leaf assertions of one level and of the levels below it.
  * @param {Parser} parser of a text that is yet to be fed in
  * @param {Count} count is added to
+ * @param {string} place where this level stands: its file, and the subtests around it
  */
-function countLeaves(parser, count) {
+function countLeaves(parser, count, place) {
   let isSubtest = false;
   let failedBefore = 0;
   parser.on('child', (child) => {
     isSubtest = true;
     failedBefore = count.failed;
-    countLeaves(child, count);
+    countLeaves(child, count, `${place} > ${child.name}`);
   });
-  parser.on('assert', ({ ok, skip, todo }) => {
+  parser.on('assert', ({ ok, skip, todo, name, diag }) => {
+    const fail = () => {
+      count.failed += 1;
+      console.log(`${place} > ${name}${diag ? `: ${JSON.stringify(diag).slice(0, 500)}` : ''}`);
+    };
     if (!isSubtest) {
       if (skip || todo) count.skipped += 1;
       else if (ok) count.passed += 1;
-      else count.failed += 1;
+      else fail();
     } else if (!ok && !todo && count.failed === failedBefore) {
       // A subtest may fail with every line in it green: a plan not kept, a time-out.
-      count.failed += 1;
+      fail();
     }
     isSubtest = false;
   });
 }
 
 /**
- * @param {string} text of one result file, in the Test Anything Protocol
+ * @param {string} file of results, in the Test Anything Protocol
  * @returns {Count}
  */
-function countFile(text) {
+function countFile(file) {
   const count = { passed: 0, failed: 0, skipped: 0 };
   const parser = new Parser(({ ok, plan }) => {
     const ranNothing = count.passed + count.failed + count.skipped === 0;
     if (ranNothing && plan.skipAll && plan.skipReason !== 'no tests found') count.skipped += 1;
     // A file that did not load leaves an empty text, a killed one a text without its plan.
-    else if (ranNothing || (!ok && count.failed === 0)) count.failed += 1;
+    else if (ranNothing || (!ok && count.failed === 0)) {
+      count.failed += 1;
+      console.log(`${file} > has not run to its end`);
+    }
   });
-  countLeaves(parser, count);
-  parser.end(text);
+  countLeaves(parser, count, file);
+  parser.end(existsSync(file) ? readFileSync(file, 'utf8') : '');
   return count;
 }
 
@@ -60,7 +68,7 @@ function countPackage(folder) {
   const counts = tests
     .filter((test) => test.endsWith('.test.ts'))
     .map((test) => `${folder}/.tap/test-results/test/${test}.tap`)
-    .map((result) => countFile(existsSync(result) ? readFileSync(result, 'utf8') : ''));
+    .map(countFile);
   return counts.length === 0 ? { passed: 0, failed: 1, skipped: 0 } : sum(counts);
 }
 

@@ -10,6 +10,7 @@ import {
 import {
   type Changes,
   itemProblem,
+  type LeaseEnd,
   type LeaseRequest,
   type SaleOperation,
   type SaleOutcome,
@@ -51,6 +52,8 @@ export interface Catalog {
   totals(after: number, limit: number): Promise<Totals>;
   /** Confirms the lease of a gateway, or gives it a new one: its epoch. */
   lease(request: LeaseRequest): Promise<string>;
+  /** Takes a lease back from a gateway that serves nothing under it any more. */
+  endLease(lease: LeaseEnd): void;
   /** `ok`, or why nothing can be written. */
   health(): Promise<'ok' | Failure>;
   /** From now on nobody waits for a sale, as a stop must not wait for them. */
@@ -112,6 +115,7 @@ export function createCatalog(effects: CatalogEffects): Catalog {
     },
     totals: store.totals,
     lease: leases.renew,
+    endLease: leases.end,
     async health() {
       if (full === undefined) return 'ok';
       // One look at a time, however many ask: each writes and removes a file.

@@ -94,6 +94,10 @@ export function internalHandlers(catalog: Catalog): Handlers<typeof catalogInter
       return totalsBody(await catalog.totals(after, limit));
     },
     leases: async (request) => ({ epoch: await catalog.lease(request.body) }),
+    endLease({ body }) {
+      catalog.endLease(body);
+      return undefined;
+    },
   };
 }
 

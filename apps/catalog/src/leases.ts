@@ -3,6 +3,7 @@ import { Failure } from '@bazar/contracts';
 import {
   type Changes,
   type Invalidation,
+  type LeaseEnd,
   type LeaseRequest,
   leaseEndMs,
   leaseTerms,
@@ -29,6 +30,8 @@ export interface Leases {
    * @throws Failure `unavailable` while the gateway does not answer at its address
    */
   renew(request: LeaseRequest): Promise<string>;
+  /** The gateway serves nothing under this lease any more: nobody has to wait for it. */
+  end(lease: LeaseEnd): void;
   /** The gateway is about to be shown this book; to be called before the book is read. */
   note(instance: string, itemId: number): void;
   /**
@@ -43,6 +46,7 @@ export const withoutGateways: Leases = {
   async renew() {
     throw new Failure('unavailable', 'this catalog gives no leases');
   },
+  end() {},
   note() {},
   barrier: () => undefined,
 };
@@ -162,6 +166,14 @@ export function createLeases(effects: LeaseEffects): Leases {
       rows.set(instance, granted);
       log('info', `the gateway at ${url} has a lease`);
       return granted.epoch;
+    },
+    end({ instance, epoch }) {
+      const row = rows.get(instance);
+      if (row?.epoch !== epoch) return;
+      // Whoever waits for an acknowledgement under it waits no longer.
+      row.confirmedAt = Number.NEGATIVE_INFINITY;
+      rows.delete(instance);
+      log('info', `the gateway at ${row.url} has given its lease back`);
     },
     // Who has no row here had a lease from an earlier catalog, whose end is waited for, or none.
     note: (instance, itemId) => rows.get(instance)?.interest.note(itemId),

@@ -154,6 +154,23 @@ t.test('when a connection breaks, then that is no acknowledgement', async (t) =>
   t.equal(await renew(epoch), epoch, 'and has come through');
 });
 
+t.test('when a gateway gives its lease back, then nobody waits for its end', async (t) => {
+  const { clock, leases, renew, gateway } = await openLater();
+  const epoch = await renew();
+  leases.note(instance, 1);
+  gateway.isReachable = false;
+  const from = clock.now();
+  const write = Promise.resolve(leases.barrier(book(1)));
+  clock.after(100, () => leases.end({ instance, epoch: '00000000-0000-4000-8000-000000000009' }));
+  clock.after(300, () => leases.end({ instance, epoch }));
+  await clock.finish(write);
+  const waitedMs = clock.now() - from;
+  t.ok(waitedMs >= 300 && waitedMs < leaseEndMs, 'another lease is not this one');
+  t.equal(leases.barrier(book(1)), undefined, 'there is no gateway any more');
+  gateway.isReachable = true;
+  t.not(await renew(epoch), epoch, 'it begins anew');
+});
+
 t.test('when a gateway does not answer at its address, then it gets no lease', async (t) => {
   const { renew, gateway, leases } = await openLater();
   gateway.isReachable = false;

@@ -71,6 +71,8 @@ export function buildGateway(
         }),
     });
   }
+  // Nobody should have to find out that this gateway does not hear of changes any more.
+  app.addHook('preClose', lease.stop);
   mount(app, gateway, gatewayHandlers(upstreams, buying, cache, lease.instance));
   mount(app, gatewayInternal, internalHandlers(cache, lease), {
     token: SERVICE_TOKEN,

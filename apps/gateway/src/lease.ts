@@ -1,9 +1,11 @@
-import { type LeaseRequest, leaseTerms } from '@bazar/contracts/internal';
+import { type LeaseEnd, type LeaseRequest, leaseTerms } from '@bazar/contracts/internal';
 import type { After } from './after.js';
 
 export interface LeaseEffects {
   /** Asks a catalog to confirm the lease or to give a new one; resolves to its epoch. */
   readonly renew: (request: LeaseRequest, timeoutMs: number) => Promise<string>;
+  /** Gives the lease back; it may fail, and then runs out by itself. */
+  readonly giveBack: (lease: LeaseEnd, timeoutMs: number) => Promise<void>;
   /** A new lease begins, and with it must nothing be left that was kept before. */
   readonly onNewEpoch: () => void;
   readonly after: After;
@@ -25,7 +27,8 @@ export interface Lease {
   is(instance: string, epoch: string | undefined): boolean;
   /** Begins to ask for it. `url` is where the catalogs reach this gateway. */
   start(url: string): void;
-  stop(): void;
+  /** From now on nothing is served from the cache, and soon no catalog waits for this gateway. */
+  stop(): Promise<void>;
 }
 
 /**
@@ -33,7 +36,7 @@ export interface Lease {
  * the catalog may have begun to wait for its end in between.
  */
 export function createLease(effects: LeaseEffects): Lease {
-  const { renew, onNewEpoch, after, monotonic, wall, newId, log } = effects;
+  const { renew, giveBack, onNewEpoch, after, monotonic, wall, newId, log } = effects;
   const instance = newId();
   let epoch: string | undefined;
   let end = { monotonic: Number.NEGATIVE_INFINITY, from: 0, wall: 0 };
@@ -76,10 +79,13 @@ export function createLease(effects: LeaseEffects): Lease {
     },
     is: (other, lease) => other === instance && (lease === undefined || lease === epoch),
     start: (url) => void ask(url),
-    stop() {
+    async stop() {
+      if (stopped) return;
       stopped = true;
       end = { monotonic: Number.NEGATIVE_INFINITY, from: 0, wall: 0 };
       cancel();
+      if (epoch === undefined) return;
+      await giveBack({ instance, epoch }, leaseTerms.acknowledgeMs).catch(() => undefined);
     },
   };
 }

@@ -6,7 +6,7 @@ import { createCache } from './cache.js';
 import { readGatewayConfig } from './config.js';
 import { createLease } from './lease.js';
 import { createBuying } from './purchase.js';
-import { connectUpstreams, purchaseThrough, renewThrough } from './upstreams.js';
+import { connectUpstreams, giveBackThrough, purchaseThrough, renewThrough } from './upstreams.js';
 
 await runMain(async () => {
   const config = readGatewayConfig(process.env);
@@ -16,6 +16,7 @@ await runMain(async () => {
   const cache = createCache({ isLive: () => lease.isLive() });
   const lease = createLease({
     renew: renewThrough(upstreams.leases),
+    giveBack: giveBackThrough(upstreams.leases),
     onNewEpoch: cache.forgetAll,
     after,
     monotonic: () => performance.now(),
@@ -33,7 +34,6 @@ await runMain(async () => {
     port: config.PORT,
     name: 'gateway',
     async close() {
-      lease.stop();
       await buying.close();
       await upstreams.close();
     },

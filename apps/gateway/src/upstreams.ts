@@ -3,6 +3,7 @@ import { catalog, Failure, health, order } from '@bazar/contracts';
 import {
   batchTimeoutMs,
   catalogInternal,
+  type LeaseEnd,
   type LeaseRequest,
   orderInternal,
 } from '@bazar/contracts/internal';
@@ -94,6 +95,13 @@ export function purchaseThrough(purchases: Pick<Replicas<typeof orderInternal>, 
 export function renewThrough(leases: Pick<Replicas<typeof catalogInternal>, 'next'>) {
   return async (body: LeaseRequest, timeoutMs: number): Promise<string> =>
     (await leases.next().leases({ body }, { timeoutMs })).body.epoch;
+}
+
+/** The end of a lease, told to the catalog whose turn it is. */
+export function giveBackThrough(leases: Pick<Replicas<typeof catalogInternal>, 'next'>) {
+  return async (body: LeaseEnd, timeoutMs: number): Promise<void> => {
+    await leases.next().endLease({ body }, { timeoutMs });
+  };
 }
 
 async function askHealth(replicas: Replicas<typeof health>): Promise<'ok' | Failure> {

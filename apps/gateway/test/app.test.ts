@@ -23,7 +23,12 @@ import { createCache } from '../src/cache.js';
 import { readGatewayConfig } from '../src/config.js';
 import { createLease } from '../src/lease.js';
 import { createBuying } from '../src/purchase.js';
-import { connectUpstreams, purchaseThrough, renewThrough } from '../src/upstreams.js';
+import {
+  connectUpstreams,
+  giveBackThrough,
+  purchaseThrough,
+  renewThrough,
+} from '../src/upstreams.js';
 
 const base = t.testdir();
 const key = '0190a6f0-0000-7abc-8def-0123456789ab';
@@ -136,6 +141,7 @@ async function open(
   // Nothing is kept in most of these tests, for nobody starts the lease.
   const lease = createLease({
     renew: renewThrough(upstreams.leases),
+    giveBack: giveBackThrough(upstreams.leases),
     onNewEpoch() {
       epochs += 1;
       cache.forgetAll();
@@ -155,10 +161,7 @@ async function open(
       ready: upstreams.health,
     },
   );
-  t.teardown(async () => {
-    lease.stop();
-    await app.close();
-  });
+  t.teardown(() => app.close());
   return { app, catalogApp, orderApp, wires, asked, states, lines, lease, epochs: () => epochs };
 }
 

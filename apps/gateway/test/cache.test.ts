@@ -1,8 +1,5 @@
-import { leaseTerms } from '@bazar/contracts/internal';
-import { createClock, createRandom } from '@bazar/simulation';
 import t from 'tap';
 import { createCache, type Kept } from '../src/cache.js';
-import { createLease } from '../src/lease.js';
 
 const answer = (text: string): Kept => ({
   route: '/info/:item_id',
@@ -127,79 +124,4 @@ t.test('when much is read, then the bound in bytes is kept', async (t) => {
   const kept = Array.from({ length: 100 }, (_, id) => cache.look(`/info/${id}`)).filter(Boolean);
   t.ok(kept.length > 5 && kept.length * 600 <= 10_000, `${kept.length} are kept`);
   t.ok(cache.look('/info/99'), 'the newest among them');
-});
-
-/** A lease on a simulated clock; what the catalog answers is up to the test. */
-function openLease() {
-  const random = createRandom('lease');
-  const clock = createClock({ random });
-  const catalog = { epoch: 'one', answerMs: 1, isAway: false };
-  const asked: (string | undefined)[] = [];
-  let epochs = 0;
-  const wall = { offset: 1_000_000 };
-  const lease = createLease({
-    async renew({ epoch }) {
-      asked.push(epoch);
-      await clock.sleep(catalog.answerMs);
-      if (catalog.isAway) throw new Error('away');
-      return catalog.epoch;
-    },
-    onNewEpoch: () => {
-      epochs += 1;
-    },
-    after: clock.after,
-    monotonic: clock.now,
-    wall: () => clock.now() + wall.offset,
-    newId: () => 'gateway',
-    log: () => {},
-  });
-  const pass = (ms: number) => clock.finish(clock.sleep(ms));
-  return { lease, catalog, asked, wall, pass, epochs: () => epochs };
-}
-
-t.test('when the catalog confirms, then the lease is live and stays so', async (t) => {
-  const { lease, pass, asked, epochs } = openLease();
-  t.equal(lease.isLive(), false);
-  lease.start('http://gateway');
-  await pass(2);
-  for (let turn = 0; turn < 100; turn += 1) {
-    t.equal(lease.isLive(), true);
-    await pass(100);
-  }
-  t.equal(asked[0], undefined);
-  t.ok(asked.slice(1).every((epoch) => epoch === 'one'));
-  t.equal(epochs(), 1);
-  t.ok(lease.is('gateway', 'one') && lease.is('gateway', undefined));
-  t.notOk(lease.is('gateway', 'two') || lease.is('other', 'one'));
-  lease.stop();
-  t.equal(lease.isLive(), false);
-});
-
-t.test('when the catalog is away, then the lease ends a term after it was asked for', async (t) => {
-  const { lease, pass, catalog, epochs } = openLease();
-  catalog.answerMs = 200;
-  lease.start('http://gateway');
-  await pass(201);
-  catalog.isAway = true;
-  await pass(leaseTerms.termMs - 202);
-  t.equal(lease.isLive(), true);
-  await pass(2);
-  t.equal(lease.isLive(), false, 'not a term after the answer');
-  catalog.isAway = false;
-  catalog.epoch = 'two';
-  await pass(leaseTerms.renewalMs + 400);
-  t.equal(lease.isLive(), true);
-  t.equal(epochs(), 2);
-  lease.stop();
-});
-
-t.test('when the machine was asleep, then the clock on the wall ends the lease', async (t) => {
-  const { lease, pass, wall } = openLease();
-  lease.start('http://gateway');
-  await pass(2);
-  wall.offset += 10_000;
-  t.equal(lease.isLive(), false);
-  wall.offset -= 20_000;
-  t.equal(lease.isLive(), false, 'nor is it live before it was asked for');
-  lease.stop();
 });

@@ -150,6 +150,7 @@ async function readAndBuy(
   suite: string,
   contestants: readonly Contestant[],
 ): Promise<void> {
+  await warmUp(context, contestants);
   for (const [kind, connections] of [
     ['info', someConnections],
     ['purchase', manyConnections],

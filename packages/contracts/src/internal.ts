@@ -7,7 +7,7 @@ import { type Static, Type } from '@sinclair/typebox';
 import { type Contract, json } from './contract.js';
 import { bodyFailures, fails, ItemProblem } from './failures.js';
 import { AfterParam, Decimal, ItemId, LimitParam, OperationId, Timestamp } from './fields.js';
-import { leases } from './lease.js';
+import { endLease, leases } from './lease.js';
 
 /** How many items one batch may carry; also bounds the body of the request. */
 export const maxBatch = 1024;
@@ -145,6 +145,7 @@ export const catalogInternal = {
     },
   },
   leases,
+  endLease,
 } as const satisfies Contract;
 
 export const PurchaseOperation = Type.Object(
@@ -198,6 +199,7 @@ export {
   guardSlots,
   type Invalidation,
   keeperHeader,
+  type LeaseEnd,
   type LeaseRequest,
   leaseEndMs,
   leaseTerms,

@@ -75,6 +75,29 @@ export const leases = {
   },
 } as const;
 
+export const LeaseEnd = Type.Object(
+  { instance: OperationId, epoch: OperationId },
+  { additionalProperties: false },
+);
+export type LeaseEnd = Static<typeof LeaseEnd>;
+
+/** A route of the catalog. */
+export const endLease = {
+  method: 'POST',
+  url: '/leases/end',
+  schema: {
+    summary: 'Give a lease back',
+    description:
+      'The gateway serves nothing any more that it kept under this lease, so that nobody has to ' +
+      'tell it of changes, nor to wait until the lease has run out.',
+    body: LeaseEnd,
+    response: {
+      204: { description: 'There is no such lease any more.' },
+      ...fails('unauthorized', 'forbidden', ...bodyFailures),
+    },
+  },
+} as const;
+
 export const Changes = Type.Object(
   {
     books: Type.Array(ItemId, { description: 'The books whose price or stock has changed.' }),

@@ -76,6 +76,18 @@ export const cacheMutants: Readonly<Record<string, BuildMaker>> = {
     ...honest,
     lease: (effects) => ({ ...createLease(effects), instance: 'nobody' }),
   }),
+  'whose gateways give their lease back and serve on': () => ({
+    ...honest,
+    lease: (effects) =>
+      createLease({
+        ...effects,
+        async renew(request, timeoutMs) {
+          const epoch = await effects.renew(request, timeoutMs);
+          await effects.giveBack({ instance: request.instance, epoch }, timeoutMs).catch(() => {});
+          return epoch;
+        },
+      }),
+  }),
   'whose catalog notes who reads too late': () => ({
     ...honest,
     leases(effects) {

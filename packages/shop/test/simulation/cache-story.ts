@@ -164,6 +164,9 @@ async function rage(day: Day, { lines, catalog, shops }: Targets): Promise<void>
       lines.heal();
     },
     kill: () => random.pick(shops).crash(),
+    stop() {
+      void random.pick(shops).stop();
+    },
     'kill of the catalog': () => catalog.crash(),
   };
   const names = ['pause', 'partition', 'partition', ...Object.keys(strikes)];

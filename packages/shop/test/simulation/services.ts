@@ -14,7 +14,13 @@ import {
   keeperHeader,
   orderInternal,
 } from '@bazar/contracts/internal';
-import { createBuying, type Kept, purchaseThrough, renewThrough } from '@bazar/gateway';
+import {
+  createBuying,
+  giveBackThrough,
+  type Kept,
+  purchaseThrough,
+  renewThrough,
+} from '@bazar/gateway';
 import {
   callsThrough,
   createPurchases,
@@ -111,9 +117,12 @@ export async function startCatalog(node: Node, world: World): Promise<Catalog> {
         )
       ).book,
     }),
-    'POST /leases': async ({ body }) => ({
-      epoch: await catalog.lease(read(catalogInternal.leases.schema.body, body)),
-    }),
+    'POST /leases': async ({ argument, body }) => {
+      if (argument === 'end') {
+        return catalog.endLease(read(catalogInternal.endLease.schema.body, body));
+      }
+      return { epoch: await catalog.lease(read(catalogInternal.leases.schema.body, body)) };
+    },
     'POST /updates': async ({ body }) => {
       const { updates } = read(catalogInternal.updates.schema.body, body);
       return { outcomes: await catalog.sell(updates) };
@@ -208,6 +217,7 @@ export async function startGateway(node: Node, world: World): Promise<Life> {
   const cache = build.cache({ isLive: () => lease.isLive() });
   const lease = build.lease({
     renew: renewThrough({ next: () => internal }),
+    giveBack: giveBackThrough({ next: () => internal }),
     onNewEpoch: cache.forgetAll,
     after: node.after,
     monotonic: node.now,
@@ -248,7 +258,7 @@ export async function startGateway(node: Node, world: World): Promise<Life> {
   });
   return {
     async close() {
-      lease.stop();
+      await lease.stop();
       await deafen();
       await buying.close();
     },
