@@ -81,10 +81,19 @@ export function createCatalog(effects: CatalogEffects): Catalog {
       // The next batch need not wait for the gateways; whoever is in this one does.
       const changes = changesOf(operations, outcomes);
       const barrier = changes && leases.barrier(changes);
-      return outcomes.map((outcome) => ({ outcome, barrier }));
+      return outcomes.map((outcome, index) => ({
+        outcome,
+        barrier: isChange(outcome) ? barrier : pendingOf(operations[index]),
+      }));
     },
     { ...policy, defer },
   );
+
+  /** Who is told of a state that others made, as "sold out", is told when they are. */
+  function pendingOf(operation: Operation | undefined): Promise<unknown> | undefined {
+    if (operation === undefined || operation.kind === 'addition') return undefined;
+    return leases.pending(operation.itemId);
+  }
 
   async function write<Result extends Outcome['result']>(operation: Operation, result: Result) {
     const outcome = await commit(commits, operation);
@@ -207,7 +216,7 @@ async function commit(
 ): Promise<Outcome> {
   try {
     const { outcome, barrier } = await commits.add(operation);
-    if (barrier !== undefined && isChange(outcome)) await barrier;
+    if (barrier !== undefined) await barrier;
     return outcome;
   } catch (error) {
     if (error instanceof QueueFull) {

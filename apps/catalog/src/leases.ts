@@ -39,6 +39,8 @@ export interface Leases {
    * or its lease has run out. Undefined when nobody has to be waited for.
    */
   barrier(changes: Changes): Promise<unknown> | undefined;
+  /** What earlier changes of this book still wait for, if anything. */
+  pending(itemId: number): Promise<unknown> | undefined;
 }
 
 /** For a catalog that no gateway stands before: nobody has to be waited for. */
@@ -49,6 +51,7 @@ export const withoutGateways: Leases = {
   end() {},
   note() {},
   barrier: () => undefined,
+  pending: () => undefined,
 };
 
 /** A gateway with a lease. */
@@ -61,6 +64,8 @@ interface Row {
   suspended: boolean;
   readonly interest: Interest;
   readonly tell: (changes: Changes) => Promise<void>;
+  /** Ends the wait for an acknowledgement. */
+  giveUp: () => void;
 }
 
 const policy = {
@@ -82,6 +87,8 @@ const nothing: Changes = { books: [], titles: false };
 export function createLeases(effects: LeaseEffects): Leases {
   const { invalidate, after, monotonic, newId, log, defer = setImmediate } = effects;
   const rows = new Map<string, Row>();
+  /** By book: the last wait for the gateways to forget it. */
+  const waits = new Map<number, Promise<unknown>>();
   const sleep = (ms: number) => new Promise<void>((resolve) => void after(ms, resolve));
   // What a catalog before this one granted is remembered by nobody.
   let earlier: Promise<unknown> | undefined = sleep(leaseEndMs).then(() => {
@@ -103,6 +110,7 @@ export function createLeases(effects: LeaseEffects): Leases {
       suspended: false,
       interest,
       tell: posts.add,
+      giveUp() {},
     };
     return row;
   }
@@ -116,7 +124,7 @@ export function createLeases(effects: LeaseEffects): Leases {
     });
     const remaining = () => row.confirmedAt + leaseEndMs - monotonic();
     for (let remainingMs = remaining(); remainingMs > 0; remainingMs = remaining()) {
-      if (await isForgotten(url, { instance, epoch, ...changes }, remainingMs)) {
+      if (await isForgotten(row, { instance, epoch, ...changes }, remainingMs)) {
         cancel();
         row.suspended = false;
         interest.drop(changes.books, moment);
@@ -126,7 +134,7 @@ export function createLeases(effects: LeaseEffects): Leases {
       await sleep(Math.min(policy.retryMs, Math.max(0, remaining())));
     }
     cancel();
-    // Whoever was answered in the meantime was told the truth: nobody was, for it was suspended.
+    // From here on a renewal begins a new lease.
     row.suspended = true;
     if (rows.get(instance) === row) {
       rows.delete(instance);
@@ -135,16 +143,31 @@ export function createLeases(effects: LeaseEffects): Leases {
   }
 
   /** Waits for the acknowledgement, but not longer than the lease may last. */
-  async function isForgotten(url: string, body: Invalidation, timeoutMs: number): Promise<boolean> {
+  async function isForgotten(row: Row, body: Invalidation, timeoutMs: number): Promise<boolean> {
     let cancel = () => {};
     const tooLate = new Promise<boolean>((resolve) => {
-      cancel = after(timeoutMs, () => resolve(false));
+      row.giveUp = () => resolve(false);
+      cancel = after(timeoutMs, row.giveUp);
     });
-    const told = invalidate(url, body, Math.ceil(timeoutMs)).then(
+    const told = invalidate(row.url, body, Math.ceil(timeoutMs)).then(
       () => true,
       () => false,
     );
     return Promise.race([told, tooLate]).finally(() => cancel());
+  }
+
+  function remember(books: readonly number[], wait: Promise<unknown>): Promise<unknown> {
+    for (const id of books) waits.set(id, wait);
+    return wait.finally(() => {
+      for (const id of books) if (waits.get(id) === wait) waits.delete(id);
+    });
+  }
+
+  /** Nobody serves under these leases any more, and perhaps nobody will write what they kept. */
+  function forgetExpired(): void {
+    for (const [instance, { confirmedAt }] of rows) {
+      if (confirmedAt + leaseEndMs < monotonic()) rows.delete(instance);
+    }
   }
 
   return {
@@ -161,8 +184,11 @@ export function createLeases(effects: LeaseEffects): Leases {
         throw new Failure('unavailable', `this gateway does not answer at ${url}`, { cause });
       }
       // What the row before it was owed is still owed: writers who wait there go on waiting. And
-      // should this request be a late one, then the gateway goes on under that row's lease.
-      const granted = createRow(instance, url, row?.interest ?? createInterest());
+      // should this request be a late one, then the gateway goes on under that row's lease, which
+      // may have been given while this one was probed.
+      const before = rows.get(instance);
+      const granted = createRow(instance, url, before?.interest ?? createInterest());
+      forgetExpired();
       rows.set(instance, granted);
       log('info', `the gateway at ${url} has a lease`);
       return granted.epoch;
@@ -172,19 +198,21 @@ export function createLeases(effects: LeaseEffects): Leases {
       if (row?.epoch !== epoch) return;
       // Whoever waits for an acknowledgement under it waits no longer.
       row.confirmedAt = Number.NEGATIVE_INFINITY;
+      row.giveUp();
       rows.delete(instance);
       log('info', `the gateway at ${row.url} has given its lease back`);
     },
     // Who has no row here had a lease from an earlier catalog, whose end is waited for, or none.
     note: (instance, itemId) => rows.get(instance)?.interest.note(itemId),
     barrier({ books, titles }) {
-      const waits: Promise<unknown>[] = earlier === undefined ? [] : [earlier];
+      const told: Promise<unknown>[] = earlier === undefined ? [] : [earlier];
       for (const { interest, tell } of rows.values()) {
         const kept = books.filter(interest.isIn);
-        if (kept.length > 0 || titles) waits.push(tell({ books: kept, titles }));
+        if (kept.length > 0 || titles) told.push(tell({ books: kept, titles }));
       }
-      return waits.length === 0 ? undefined : Promise.all(waits);
+      return told.length === 0 ? undefined : remember(books, Promise.all(told));
     },
+    pending: (itemId) => waits.get(itemId) ?? earlier,
   };
 }
 

@@ -9,12 +9,20 @@ import { createMachine } from './machine.js';
 const url = 'http://gateway';
 const instance = '00000000-0000-4000-8000-000000000001';
 const book = (id: number) => ({ books: [id], titles: false });
+const sale = (id: number, item_id: number) => ({
+  operation_id: `00000000-0000-4000-8000-00000000000${id}`,
+  kind: 'sale' as const,
+  item_id,
+  quantity_delta: -1 as const,
+  request_id: 'a',
+});
 
 /** The registry with one gateway before it, on a clock of their own. */
 function open() {
   const random = createRandom('leases');
   const clock = createClock({ random });
   const heard: (Invalidation & { readonly at: number })[] = [];
+  const lines: string[] = [];
   const gateway = { answerMs: 1, isReachable: true };
   const leases = createLeases({
     async invalidate(_url, body) {
@@ -25,7 +33,7 @@ function open() {
     after: clock.after,
     monotonic: clock.now,
     newId: random.uuid,
-    log: () => {},
+    log: (_level, sentence) => lines.push(sentence),
     defer: clock.defer,
   });
   /** How long a write of what the gateway has read had to wait. */
@@ -37,7 +45,7 @@ function open() {
   }
   const renew = (epoch?: string) =>
     clock.finish(leases.renew({ instance, url, ...(epoch !== undefined && { epoch }) }));
-  return { clock, leases, heard, gateway, write, renew };
+  return { clock, random, leases, heard, lines, gateway, write, renew };
 }
 
 /** Likewise, after all that an earlier catalog may have granted has run out. */
@@ -155,20 +163,92 @@ t.test('when a connection breaks, then that is no acknowledgement', async (t) =>
 });
 
 t.test('when a gateway gives its lease back, then nobody waits for its end', async (t) => {
-  const { clock, leases, renew, gateway } = await openLater();
-  const epoch = await renew();
+  for (const hangs of [false, true]) {
+    const { clock, leases, renew, gateway } = await openLater();
+    const epoch = await renew();
+    leases.note(instance, 1);
+    if (hangs) gateway.answerMs = 60_000;
+    else gateway.isReachable = false;
+    const from = clock.now();
+    const write = Promise.resolve(leases.barrier(book(1)));
+    clock.after(100, () => leases.end({ instance, epoch: '00000000-0000-4000-8000-000000000009' }));
+    clock.after(300, () => leases.end({ instance, epoch }));
+    await clock.finish(write);
+    const waitedMs = clock.now() - from;
+    t.ok(waitedMs >= 300 && waitedMs <= 350, 'another lease is not this one');
+    t.equal(leases.barrier(book(1)), undefined, 'there is no gateway any more');
+    Object.assign(gateway, { isReachable: true, answerMs: 1 });
+    t.not(await renew(epoch), epoch, 'it begins anew');
+  }
+});
+
+t.test('when two renewals are under way, then neither forgets what was read', async (t) => {
+  const { clock, leases, heard, gateway } = await openLater();
+  gateway.answerMs = 500;
+  const slow = leases.renew({ instance, url });
+  await clock.finish(clock.sleep(1));
+  gateway.answerMs = 1;
+  await clock.finish(leases.renew({ instance, url }));
   leases.note(instance, 1);
-  gateway.isReachable = false;
-  const from = clock.now();
-  const write = Promise.resolve(leases.barrier(book(1)));
-  clock.after(100, () => leases.end({ instance, epoch: '00000000-0000-4000-8000-000000000009' }));
-  clock.after(300, () => leases.end({ instance, epoch }));
-  await clock.finish(write);
-  const waitedMs = clock.now() - from;
-  t.ok(waitedMs >= 300 && waitedMs < leaseEndMs, 'another lease is not this one');
-  t.equal(leases.barrier(book(1)), undefined, 'there is no gateway any more');
-  gateway.isReachable = true;
-  t.not(await renew(epoch), epoch, 'it begins anew');
+  await clock.finish(slow);
+  heard.length = 0;
+  await clock.finish(Promise.resolve(leases.barrier(book(1))));
+  t.match(heard, [{ books: [1] }], 'it was read under the lease between');
+});
+
+t.test('when a lease has run out, then nothing of it is kept', async (t) => {
+  const { clock, random, leases, renew, lines, heard } = await openLater();
+  await renew();
+  await clock.finish(clock.sleep(leaseEndMs + 1));
+  const other = random.uuid();
+  await clock.finish(leases.renew({ instance: other, url }));
+  heard.length = 0;
+  lines.length = 0;
+  await clock.finish(Promise.resolve(leases.barrier({ books: [], titles: true })));
+  t.match(heard, [{ instance: other }]);
+  t.strictSame(lines, [], 'there is none to run out');
+});
+
+t.test('when a change is waited for, then so is the news that it makes', async (t) => {
+  const { clock, leases, renew, gateway } = await openLater();
+  t.equal(leases.pending(1), undefined);
+  await renew();
+  leases.note(instance, 1);
+  gateway.answerMs = 40;
+  const write = leases.barrier(book(1));
+  t.ok(leases.pending(1));
+  t.equal(leases.pending(2), undefined);
+  await clock.finish(Promise.resolve(write));
+  t.equal(leases.pending(1), undefined);
+  const fresh = open();
+  t.ok(fresh.leases.pending(1), 'what an earlier catalog changed may be waited for still');
+});
+
+t.test('when the last copy is sold, then "sold out" waits for the gateways too', async (t) => {
+  let forget = () => {};
+  const forgotten = new Promise<void>((resolve) => {
+    forget = resolve;
+  });
+  const leases: Leases = {
+    ...withoutGateways,
+    barrier: () => forgotten,
+    pending: (itemId) => (itemId === 2 ? forgotten : undefined),
+  };
+  const machine = createMachine(t.testdir());
+  const catalog = createCatalog({ store: await machine.open(), leases, after: () => () => {} });
+  t.teardown(() => catalog.close());
+  const sales = [sale(1, 2), sale(2, 2), sale(3, 2)];
+  const told: string[] = [];
+  const asked = sales.map(async (one) => {
+    const [outcome] = await catalog.sell([one]);
+    told.push(outcome?.result ?? 'nothing');
+  });
+  const [other] = await catalog.sell([sale(4, 99)]);
+  t.equal(other?.result, 'failed', 'who asks for another book is told at once');
+  t.strictSame(told, []);
+  forget();
+  await Promise.all(asked);
+  t.strictSame(told, ['sold', 'sold', 'sold_out']);
 });
 
 t.test('when a gateway does not answer at its address, then it gets no lease', async (t) => {
@@ -199,13 +279,6 @@ t.test('when a batch has changed something, then the gateways are told of just t
   const machine = createMachine(t.testdir());
   const catalog = createCatalog({ store: await machine.open(), leases, after: () => () => {} });
   t.teardown(() => catalog.close());
-  const sale = (id: number, item_id: number) => ({
-    operation_id: `00000000-0000-4000-8000-00000000000${id}`,
-    kind: 'sale' as const,
-    item_id,
-    quantity_delta: -1 as const,
-    request_id: 'a',
-  });
   await catalog.sell([sale(1, 1), sale(2, 2), sale(3, 2), sale(4, 2), sale(5, 99)]);
   await catalog.sell([sale(4, 2), sale(5, 99)]);
   await catalog.sell([sale(1, 1)]);

@@ -43,6 +43,7 @@ export function createLease(effects: LeaseEffects): Lease {
   let stopped = false;
   let isWarned = false;
   let cancel = () => {};
+  let asking: Promise<void> = Promise.resolve();
 
   async function ask(url: string): Promise<void> {
     const sent = { monotonic: monotonic(), wall: wall() };
@@ -50,11 +51,11 @@ export function createLease(effects: LeaseEffects): Lease {
       const known = epoch;
       const request = { instance, url, ...(known !== undefined && { epoch: known }) };
       const granted = await renew(request, leaseTerms.termMs);
-      if (stopped) return;
       if (granted !== known) {
         epoch = granted;
         onNewEpoch();
       }
+      if (stopped) return;
       end = {
         monotonic: sent.monotonic + leaseTerms.termMs,
         from: sent.wall,
@@ -68,7 +69,11 @@ export function createLease(effects: LeaseEffects): Lease {
     }
     if (stopped) return;
     const spentMs = monotonic() - sent.monotonic;
-    cancel = after(Math.max(0, leaseTerms.renewalMs - spentMs), () => void ask(url));
+    cancel = after(Math.max(0, leaseTerms.renewalMs - spentMs), () => start(url));
+  }
+
+  function start(url: string): void {
+    if (!stopped) asking = ask(url);
   }
 
   return {
@@ -78,12 +83,14 @@ export function createLease(effects: LeaseEffects): Lease {
       return monotonic() < end.monotonic && time >= end.from && time < end.wall;
     },
     is: (other, lease) => other === instance && (lease === undefined || lease === epoch),
-    start: (url) => void ask(url),
+    start,
     async stop() {
       if (stopped) return;
       stopped = true;
       end = { monotonic: Number.NEGATIVE_INFINITY, from: 0, wall: 0 };
       cancel();
+      // What is being granted has to be given back as well.
+      await asking;
       if (epoch === undefined) return;
       await giveBack({ instance, epoch }, leaseTerms.acknowledgeMs).catch(() => undefined);
     },

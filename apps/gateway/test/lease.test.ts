@@ -33,11 +33,12 @@ function openLease() {
     log: () => {},
   });
   const pass = (ms: number) => clock.finish(clock.sleep(ms));
-  return { lease, catalog, asked, returned, clock, wall, pass, epochs: () => epochs };
+  const stop = () => clock.finish(lease.stop());
+  return { lease, catalog, asked, returned, clock, wall, pass, stop, epochs: () => epochs };
 }
 
 t.test('when the catalog confirms, then the lease is live and stays so', async (t) => {
-  const { lease, pass, asked, epochs } = openLease();
+  const { lease, pass, stop, asked, epochs } = openLease();
   t.equal(lease.isLive(), false);
   lease.start('http://gateway');
   await pass(2);
@@ -50,12 +51,12 @@ t.test('when the catalog confirms, then the lease is live and stays so', async (
   t.equal(epochs(), 1);
   t.ok(lease.is('gateway', 'one') && lease.is('gateway', undefined));
   t.notOk(lease.is('gateway', 'two') || lease.is('other', 'one'));
-  await lease.stop();
+  await stop();
   t.equal(lease.isLive(), false);
 });
 
 t.test('when the catalog is away, then the lease ends a term after it was asked for', async (t) => {
-  const { lease, pass, catalog, epochs } = openLease();
+  const { lease, pass, stop, catalog, epochs } = openLease();
   catalog.answerMs = 200;
   lease.start('http://gateway');
   await pass(201);
@@ -69,36 +70,49 @@ t.test('when the catalog is away, then the lease ends a term after it was asked 
   await pass(leaseTerms.renewalMs + 400);
   t.equal(lease.isLive(), true);
   t.equal(epochs(), 2);
-  await lease.stop();
+  await stop();
 });
 
 t.test('when the machine was asleep, then the clock on the wall ends the lease', async (t) => {
-  const { lease, pass, wall } = openLease();
+  const { lease, pass, stop, wall } = openLease();
   lease.start('http://gateway');
   await pass(2);
   wall.offset += 10_000;
   t.equal(lease.isLive(), false);
   wall.offset -= 20_000;
   t.equal(lease.isLive(), false, 'nor is it live before it was asked for');
-  await lease.stop();
+  await stop();
 });
 
 t.test('when a gateway stops, then it serves no more and gives its lease back once', async (t) => {
   for (const isAway of [false, true]) {
-    const { lease, catalog, clock, pass, returned } = openLease();
+    const { lease, catalog, clock, pass, stop, returned } = openLease();
     lease.start('http://gateway');
     await pass(2);
     catalog.isAway = isAway;
     const stopped = lease.stop();
     t.notOk(lease.isLive(), 'at once');
     await clock.finish(stopped);
-    await lease.stop();
+    await stop();
     t.strictSame(returned, [{ instance: 'gateway', epoch: 'one' }]);
   }
 });
 
+t.test('when a gateway stops while it is granted a lease, then that is given back', async (t) => {
+  const { lease, catalog, pass, stop, returned, asked } = openLease();
+  catalog.answerMs = 50;
+  lease.start('http://gateway');
+  await pass(10);
+  await stop();
+  t.strictSame(returned, [{ instance: 'gateway', epoch: 'one' }]);
+  lease.start('http://gateway');
+  await pass(1000);
+  t.equal(asked.length, 1, 'and it asks for none again');
+  t.notOk(lease.isLive());
+});
+
 t.test('when a gateway stops that had no lease, then there is none to give back', async (t) => {
-  const { lease, returned } = openLease();
-  await lease.stop();
+  const { stop, returned } = openLease();
+  await stop();
   t.strictSame(returned, []);
 });

@@ -176,6 +176,7 @@ async function snapshots(context: SuiteContext): Promise<void> {
   const next = join(shop.dataDir, 'catalog_data.csv.next');
   const isWriting = () => existsSync(next);
   try {
+    await warmUp(context, [shop]);
     await run(context, [
       {
         contestant: shop,

@@ -6,7 +6,7 @@ const idBytes = 16;
 const pool = Buffer.allocUnsafe(256 * idBytes);
 let used = pool.length;
 
-/** A UUID of version 7 (RFC 9562, section 5.7): unique, and in the order of time. */
+/** A UUID of version 7 (RFC 9562, section 5.7): unique, and by the millisecond in the order of time. */
 export function newOrderId(): string {
   if (used === pool.length) {
     randomFillSync(pool);

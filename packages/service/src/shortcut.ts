@@ -26,7 +26,8 @@ export interface ShortcutOptions {
 /**
  * Answers a plain read of a URL that Fastify has answered before with the same bytes, at a fraction
  * of the cost: a router, a validation and a handful of hooks would find again what is known. All
- * that is not plain takes the long way, where the answer is the same.
+ * that is not plain takes the long way, where the answer is the same but for what concerns browsers
+ * on other origins.
  *
  * @returns true when the request was answered
  */

@@ -139,22 +139,34 @@ const lockRange =
 /** A handle that nobody refers to is closed by the garbage collector, and its lock goes with it. */
 const locked = new Set<FileHandle>();
 
+/** So much of a file may wait for a sync before its writes are left to a thread. */
 const maxBytesAtOnce = 64 * 1024;
 
 async function openFile(path: string, mode: OpenMode): Promise<DiskFile> {
   await refuseStrange(path);
   const handle = await open(path, flags[mode], 0o644);
+  /** Bytes that were written since the last sync began. */
+  let waiting = 0;
   return {
     read: async (buffer, position) =>
       (await handle.read(buffer, 0, buffer.length, position)).bytesRead,
     // Few bytes are in the kernel's memory before a thread would have woken up to write them; what
-    // has to wait for the disk is the sync.
-    write: async (bytes, position) =>
-      bytes.length <= maxBytesAtOnce
+    // has to wait for the disk is the sync. Of a long file that is written without one the kernel
+    // may ask to wait at any write.
+    async write(bytes, position) {
+      waiting += bytes.length;
+      return waiting <= maxBytesAtOnce
         ? writeSync(handle.fd, bytes, 0, bytes.length, position)
-        : (await handle.write(bytes, 0, bytes.length, position)).bytesWritten,
-    datasync: () => handle.datasync(),
-    sync: () => handle.sync(),
+        : (await handle.write(bytes, 0, bytes.length, position)).bytesWritten;
+    },
+    datasync() {
+      waiting = 0;
+      return handle.datasync();
+    },
+    sync() {
+      waiting = 0;
+      return handle.sync();
+    },
     truncate: (length) => handle.truncate(length),
     // These two are asked before every append. What they ask for is in the kernel's memory: by way
     // of a thread the answer would take ten times as long.
