@@ -1,6 +1,7 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { StartError } from './start-error.js';
+import { keepShapeOfTicks } from './ticks.js';
 
 /** More than the patience of any caller (10 s), so that all that was accepted is answered. */
 const graceMs = 15_000;
@@ -79,6 +80,7 @@ export async function serve(options: ServeOptions): Promise<string> {
 
 /** Runs a service's `main`; an expected error (`StartError`) is one sentence and exit code 1. */
 export async function runMain(main: () => Promise<unknown>): Promise<void> {
+  keepShapeOfTicks();
   try {
     await main();
   } catch (error) {
