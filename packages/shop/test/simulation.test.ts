@@ -46,7 +46,7 @@ async function eventfulStory(): Promise<Case> {
   for (let run = 0; ; run += 1) {
     const { evidence, ending } = await runStory(seed + run);
     const { sold = 0, sold_out: soldOut = 0, changed = 0, reads = 0 } = evidence.counts;
-    const isEventful = Math.min(sold, soldOut, changed, reads) > 0;
+    const isEventful = Math.min(sold, soldOut, changed, reads, evidence.shopReads.length) > 0;
     if (ending !== undefined && isEventful) return { evidence, ending };
   }
 }
