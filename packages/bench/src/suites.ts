@@ -47,10 +47,8 @@ const someConnections = 64;
 const snapshotConnections = 8;
 
 /** Few connections make many small batches, and so most calls of most functions. */
-const warmUps = {
-  full: { seconds: 10, connections: 8 },
-  quick: { seconds: 2, connections: 8 },
-} as const;
+const warmUpConnections = 8;
+const warmUpSeconds = { full: 10, quick: 2 } as const;
 
 /** How large is large: quick runs only show that all works. */
 export const sizes = {
@@ -243,11 +241,12 @@ async function withContestants(
  */
 async function warmUp(context: SuiteContext, contestants: readonly Contestant[]): Promise<void> {
   const { generatorUrl, options, say } = context;
-  const { seconds, connections } = options.quick ? warmUps.quick : warmUps.full;
+  const seconds = options.quick ? warmUpSeconds.quick : warmUpSeconds.full;
   say(`Each contestant warms up: ${seconds} s of purchases, and as many of reads.`);
   for (const { url, books } of contestants) {
     for (const kind of ['purchase', 'info'] as const) {
-      await applyLoad(generatorUrl, { url, kind, books, connections, seconds, warmupSeconds: 0 });
+      const load = { url, kind, books, connections: warmUpConnections, seconds, warmupSeconds: 0 };
+      await applyLoad(generatorUrl, load);
     }
   }
 }

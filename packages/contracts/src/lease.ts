@@ -76,7 +76,7 @@ export const leases = {
 } as const;
 
 export const LeaseEnd = Type.Object(
-  { instance: OperationId, epoch: OperationId },
+  { instance: who.instance, epoch: OperationId },
   { additionalProperties: false },
 );
 export type LeaseEnd = Static<typeof LeaseEnd>;
