@@ -23,7 +23,13 @@ export const catalog = {
       description: 'The topic is matched whole, ignoring case. An unknown topic has no books.',
       tags: ['catalog'],
       params: Type.Object(
-        { topic: Type.String({ minLength: 1, maxLength: maxTopicLength }) },
+        {
+          topic: Type.String({
+            minLength: 1,
+            maxLength: maxTopicLength,
+            description: 'The whole name of a topic, in any case.',
+          }),
+        },
         { additionalProperties: false },
       ),
       querystring: Type.Object(
@@ -61,7 +67,13 @@ export const catalog = {
       tags: ['catalog'],
       querystring: Type.Object(
         {
-          after: Type.Optional(Type.String({ minLength: 1, maxLength: maxTopicLength })),
+          after: Type.Optional(
+            Type.String({
+              minLength: 1,
+              maxLength: maxTopicLength,
+              description: 'Only topics whose names come after this one.',
+            }),
+          ),
           limit: Type.Optional(LimitParam),
         },
         { additionalProperties: false },
@@ -78,11 +90,14 @@ export const catalog = {
 
 const KeyHeaders = Type.Object({ 'idempotency-key': Type.Optional(IdempotencyKey) });
 
-export const BookAdded = Type.Object({ message: Type.Literal('Book added'), book: Book });
-export const BookUpdated = Type.Object({
-  message: Type.Literal('Updated successfully'),
-  book: Book,
-});
+export const BookAdded = Type.Object(
+  { message: Type.Literal('Book added'), book: Book },
+  { title: 'BookAdded' },
+);
+export const BookUpdated = Type.Object(
+  { message: Type.Literal('Updated successfully'), book: Book },
+  { title: 'BookUpdated' },
+);
 export type BookAdded = Static<typeof BookAdded>;
 export type BookUpdated = Static<typeof BookUpdated>;
 

@@ -30,10 +30,13 @@ export const NumberedOrder = Type.Object(
 export type NumberedOrder = Static<typeof NumberedOrder>;
 
 /** What a purchase answers: a book, or the plain statement that none is left. */
-export const PurchaseAnswer = Type.Union([
-  Type.Object({ message: Type.String(), order: Order }, { title: 'Sold' }),
-  Type.Object({ message: Type.Literal('Out of stock') }, { title: 'SoldOut' }),
-]);
+export const PurchaseAnswer = Type.Union(
+  [
+    Type.Object({ message: Type.String(), order: Order }, { title: 'Sold' }),
+    Type.Object({ message: Type.Literal('Out of stock') }, { title: 'SoldOut' }),
+  ],
+  { title: 'PurchaseAnswer' },
+);
 export type PurchaseAnswer = Static<typeof PurchaseAnswer>;
 
 /** How long outcomes other than sales are remembered: so many of the newest, and none younger. */
