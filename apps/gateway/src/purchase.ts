@@ -1,4 +1,4 @@
-import { createHop } from '@bazar/client/hop';
+import { createHop } from '@bazar/service/hop';
 import { Failure, type PurchaseAnswer } from '@bazar/contracts';
 import {
   inTime,

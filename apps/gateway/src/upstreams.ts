@@ -1,4 +1,4 @@
-import { connectReplicas, type Replicas } from '@bazar/client/replicas';
+import { connectReplicas, type Replicas } from '@bazar/service/replicas';
 import { catalog, Failure, health, order } from '@bazar/contracts';
 import {
   batchTimeoutMs,

@@ -1,4 +1,4 @@
-import { connectReplicas, type Replicas } from '@bazar/client/replicas';
+import { connectReplicas, type Replicas } from '@bazar/service/replicas';
 import {
   batchTimeoutMs,
   catalogInternal,

@@ -1,5 +1,5 @@
 import { createBatcher } from '@bazar/batching';
-import { createHop } from '@bazar/client/hop';
+import { createHop } from '@bazar/service/hop';
 import { accusesUs, Failure } from '@bazar/contracts';
 import {
   failedOutcome,
