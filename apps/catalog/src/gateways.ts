@@ -1,4 +1,4 @@
-import { createCaller } from '@bazar/client';
+import { createCaller } from '@bazar/client/caller';
 import { undiciTransport } from '@bazar/client/undici';
 import { gatewayInternal, type Invalidation } from '@bazar/contracts/internal';
 

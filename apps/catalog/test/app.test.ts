@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { createCaller } from '@bazar/client';
+import { createCaller } from '@bazar/client/caller';
 import { checkResponses } from '@bazar/client/check';
 import { injectTransport } from '@bazar/client/inject';
 import {

@@ -35,16 +35,10 @@ export interface Cache {
   /** What may be served at this very moment; nothing else may happen between the look and that. */
   look(key: string): Kept | undefined;
   /**
-   * What is kept under the key; else what is fetched, by this reader or by one before it.
-   * @param mayJoin false for a reader who cannot wait as long as others: he neither waits for them,
-   *   nor do they for him, whose fetch may end early
+   * What is kept under the key; else what is fetched, by this reader or by one before it. So a fetch
+   * must not end with the patience of whoever happens to have asked first.
    */
-  read(
-    key: string,
-    subject: Subject,
-    fetch: () => Promise<Kept>,
-    mayJoin?: boolean,
-  ): Promise<Reading>;
+  read(key: string, subject: Subject, fetch: () => Promise<Kept>): Promise<Reading>;
   /** Nothing that was read before these changes is served any more, nor kept. */
   forget(changes: Changes): void;
   /** Likewise, whatever it shows. */
@@ -108,11 +102,10 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
     key: string,
     slot: number,
     fetch: () => Promise<Kept>,
-    isShared: boolean,
   ): Promise<Kept> {
     const guard = guardOf(slot);
     const mine: Fetch = { guard, kept: fetch() };
-    if (isShared) fetches.set(key, mine);
+    fetches.set(key, mine);
     try {
       const kept = await mine.kept;
       if (guard === guardOf(slot) && isLive()) entries.set(key, { kept, slot, guard });
@@ -124,15 +117,15 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
 
   return {
     look,
-    async read(key, subject, fetch, mayJoin = true) {
+    async read(key, subject, fetch) {
       const kept = look(key);
       if (kept !== undefined) return { kept, status: 'hit' };
       const slot = slotOf(subject);
       const other = fetches.get(key);
-      if (mayJoin && other !== undefined && other.guard === guardOf(slot) && isLive()) {
+      if (other !== undefined && other.guard === guardOf(slot) && isLive()) {
         return { kept: await other.kept, status: 'fwd=miss; collapsed' };
       }
-      return { kept: await fetchAndKeep(key, slot, fetch, mayJoin), status: 'fwd=miss' };
+      return { kept: await fetchAndKeep(key, slot, fetch), status: 'fwd=miss' };
     },
     forget({ books, titles }) {
       for (const id of books) raise(slotOf(id));

@@ -1,5 +1,5 @@
 import { canonicalId, Failure, type gateway } from '@bazar/contracts';
-import { type gatewayInternal, keeperHeader } from '@bazar/contracts/internal';
+import { type gatewayInternal, keeperHeader, within } from '@bazar/contracts/internal';
 import {
   callerOf,
   etagOf,
@@ -9,6 +9,7 @@ import {
   ready,
   representation,
 } from '@bazar/service';
+import { after } from './after.js';
 import type { Cache, Kept, Subject } from './cache.js';
 import { homePage } from './home.js';
 import type { Lease } from './lease.js';
@@ -22,14 +23,10 @@ interface ReadReply {
   header(name: 'Cache-Status' | 'ETag' | 'Link', value: string): unknown;
 }
 
-/** What goes along with every further call. */
+/** What goes along with a call that others may wait for too: nobody's own patience. */
 function onward(request: Asking, headers: Readonly<Record<string, string>> = {}) {
-  const { requestId, timeoutMs, traceparent } = callerOf(request);
-  return {
-    requestId,
-    ...(timeoutMs !== undefined && { timeoutMs }),
-    headers: traceparent === undefined ? headers : { ...headers, traceparent },
-  };
+  const { requestId, traceparent } = callerOf(request);
+  return { requestId, headers: traceparent === undefined ? headers : { ...headers, traceparent } };
 }
 
 /** Headers of every answer that was at hand. */
@@ -69,9 +66,11 @@ export function gatewayHandlers(
     fetch: () => Promise<CatalogAnswer>,
   ) {
     const { timeoutMs } = callerOf(request);
-    const isPatient = timeoutMs === undefined;
     const ask = async () => keptOf(request.routeOptions.url ?? '', await fetch());
-    const { kept, status } = await cache.read(request.raw.url ?? '', subject, ask, isPatient);
+    if (timeoutMs === 0) throw new Failure('deadline_exceeded', 'no time was left');
+    const reading = cache.read(request.raw.url ?? '', subject, ask);
+    const { kept, status } =
+      timeoutMs === undefined ? await reading : await within(reading, timeoutMs, after);
     const { body, etag, link } = kept;
     reply.header('Cache-Status', `bazar; ${status}`);
     if (link !== undefined) reply.header('Link', link);
@@ -111,7 +110,9 @@ export function gatewayHandlers(
     },
     async order(request, reply) {
       const { params } = request;
-      const { body } = await orders.next().order({ params }, onward(request));
+      const { timeoutMs } = callerOf(request);
+      const call = { ...onward(request), ...(timeoutMs !== undefined && { timeoutMs }) };
+      const { body } = await orders.next().order({ params }, call);
       return representation(request, reply, ready(body));
     },
   };

@@ -1,4 +1,3 @@
-import { createHop } from '@bazar/client/hop';
 import { Failure, type PurchaseAnswer } from '@bazar/contracts';
 import {
   inTime,
@@ -8,6 +7,7 @@ import {
   purchaseAnswer,
   purchaseFailure,
 } from '@bazar/contracts/internal';
+import { createHop } from '@bazar/service/hop';
 import type { After } from './after.js';
 
 /** Asks an order service to make a batch of purchases; a rejection leaves all of them unknown. */

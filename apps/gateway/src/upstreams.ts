@@ -1,4 +1,3 @@
-import { connectReplicas, type Replicas } from '@bazar/client/replicas';
 import { catalog, Failure, health, order } from '@bazar/contracts';
 import {
   batchTimeoutMs,
@@ -8,6 +7,7 @@ import {
   orderInternal,
 } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
+import { connectReplicas, type Replicas } from '@bazar/service/replicas';
 import type { Config } from './config.js';
 import type { Purchase } from './purchase.js';
 

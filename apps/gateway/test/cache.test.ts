@@ -101,21 +101,9 @@ t.test('when a fetch fails, then whoever joined is told, and the next one asks',
   const { cache, read } = open();
   const failing = pendingFetch();
   const readers = [1, 2].map(() => cache.read('/info/1', 1, failing.fetch));
-  const hasty = cache.read('/info/1', 1, async () => answer('own'), false);
   failing.reject(new Error('away'));
   for (const { status } of await Promise.allSettled(readers)) t.equal(status, 'rejected');
-  t.match(await hasty, { status: 'fwd=miss' }, 'one in a hurry waits for nobody');
-  t.equal(await read('/info/1', 1, 'b'), 'own hit');
-});
-
-t.test('when one in a hurry asks first, then the patient do not share his fate', async (t) => {
-  const { cache, read } = open();
-  const hasty = pendingFetch();
-  const first = cache.read('/info/1', 1, hasty.fetch, false);
-  t.equal(await read('/info/1', 1, 'a'), 'a fwd=miss');
-  hasty.reject(new Error('his time was up'));
-  await t.rejects(first);
-  t.equal(await read('/info/1', 1, 'b'), 'a hit');
+  t.equal(await read('/info/1', 1, 'b'), 'b fwd=miss');
 });
 
 t.test('when much is read, then the bound in bytes is kept', async (t) => {

@@ -1,4 +1,3 @@
-import { connectReplicas, type Replicas } from '@bazar/client/replicas';
 import {
   batchTimeoutMs,
   catalogInternal,
@@ -6,6 +5,7 @@ import {
   type SaleOutcome,
 } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
+import { connectReplicas, type Replicas } from '@bazar/service/replicas';
 import type { AuditEffects } from './audit.js';
 import type { Sell } from './purchase.js';
 import type { ReadFeed } from './recovery.js';

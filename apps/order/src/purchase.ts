@@ -1,5 +1,4 @@
 import { createBatcher } from '@bazar/batching';
-import { createHop } from '@bazar/client/hop';
 import { accusesUs, Failure } from '@bazar/contracts';
 import {
   failedOutcome,
@@ -12,6 +11,7 @@ import {
   toldOfItem,
   withNothingDone,
 } from '@bazar/contracts/internal';
+import { createHop } from '@bazar/service/hop';
 import type { LoggedOrder, OrderStore } from './store.js';
 
 /** Asks the catalog to decide a batch of sales; a rejection leaves all of them unknown. */

@@ -6,7 +6,7 @@ import {
   openCsvStore as openCatalogStore,
   withoutGateways,
 } from '@bazar/catalog';
-import { createCaller } from '@bazar/client';
+import { createCaller } from '@bazar/client/caller';
 import { checkResponses } from '@bazar/client/check';
 import { injectTransport } from '@bazar/client/inject';
 import { type Contract, Failure, health, order, orderAdmin, problemOf } from '@bazar/contracts';

@@ -1,115 +1,48 @@
-import {
-  type Body,
-  Failure,
-  failures,
-  isFailureCode,
-  problemMediaType,
-  type ResponseHeaders,
-  type Route,
-} from '@bazar/contracts';
-import type { Plan } from './plan.js';
-import type { TransportResponse } from './transport.js';
-
-/** The headers of an answer; those that the route declares are known by their lower-case names. */
-export type AnswerHeaders<R extends Route> = Readonly<Record<string, string>> & {
-  readonly [Name in Lowercase<keyof ResponseHeaders<R> & string>]?: string;
-};
-
-/** The one success of a route. */
-export interface Answer<R extends Route> {
-  readonly status: number;
-  readonly headers: AnswerHeaders<R>;
-  readonly body: Body<R>;
-  /** The body as it came, for whoever passes it on. */
-  readonly text: string;
-}
-
-/** Says where and why the body of a route's success is wrong, or nothing when all is well. */
-export type ResponseCheck = (route: string, body: unknown) => string | undefined;
+import { failures, isFailureCode } from '@bazar/contracts/failures';
+import { BazarContractError, BazarError, type ErrorFacts } from './errors.js';
+import type { HttpAnswer, HttpRequest } from './exchange.js';
 
 /**
- * Reads an answer as the success that its route declares.
+ * The body of a success.
  *
- * @throws Failure the problem that the service declared and told us (`foreign`), or `unavailable`
- *   for an answer against the contract.
+ * @throws BazarError for a problem that the shop told, BazarContractError for anything else
  */
-export function answerOf(
-  plan: Plan,
-  response: TransportResponse,
-  check: ResponseCheck | undefined,
-): { status: number; headers: Record<string, string>; body: unknown; text: string } {
-  const { status } = response;
-  const headers = singleValues(response.headers);
-  if (status !== plan.status) throw refusal(plan, response, headers);
-  const body = successBody(plan, response.body, headers);
-  const complaint = check?.(plan.name, body);
-  if (complaint !== undefined) throw breach(plan, `in the body, ${complaint}`);
-  return { status, headers, body, text: response.body };
-}
-
-function breach(plan: Plan, what: string, cause?: unknown): Failure {
-  const detail = `${plan.label} was answered against its contract: ${what}`;
-  return new Failure('unavailable', detail, cause === undefined ? {} : { cause });
-}
-
-function successBody(plan: Plan, body: string, headers: Record<string, string>): unknown {
-  if (plan.mediaType === undefined) {
-    if (body !== '') throw breach(plan, 'there should be no body');
-    return undefined;
-  }
-  const mediaType = mediaTypeOf(headers);
-  if (mediaType !== plan.mediaType) {
-    throw breach(plan, `the body should be ${plan.mediaType}`);
-  }
-  return mediaType.startsWith('text/') ? body : parsed(plan, body);
-}
-
-function parsed(plan: Plan, body: string): unknown {
+export function bodyOf(request: HttpRequest, answer: HttpAnswer): unknown {
+  const { status, headers, text } = answer;
+  const requestId = headers.get('x-request-id') ?? request.requestId;
+  const facts = { requestId, key: request.key, status };
+  const mediaType = (headers.get('content-type') ?? '').replace(/;.*/s, '').trim().toLowerCase();
+  const breach = (what: string, cause?: unknown) =>
+    new BazarContractError(`${request.label}: status ${status} ${what}`, {
+      ...facts,
+      ...(cause !== undefined && { cause }),
+    });
+  const isProblem = status >= 400 && mediaType === 'application/problem+json';
+  const isSuccess = status >= 200 && status < 300 && mediaType === 'application/json';
+  if (!isProblem && !isSuccess) throw breach('is no answer of this shop');
+  let body: unknown;
   try {
-    return JSON.parse(body);
+    body = JSON.parse(text);
   } catch (cause) {
-    throw breach(plan, 'the body is not JSON', cause);
+    throw breach('with a body that is not JSON', cause);
   }
+  if (isSuccess) return body;
+  throw problem(request, body, headers, facts) ?? breach('with a problem that is not known');
 }
 
-/** The failure that an answer other than the success stands for. */
-function refusal(plan: Plan, response: TransportResponse, headers: Record<string, string>) {
-  const { status } = response;
-  if (status < 400 || mediaTypeOf(headers) !== problemMediaType) {
-    return breach(plan, `status ${status} without a problem document`);
-  }
-  const told = toldFailure(parsed(plan, response.body), status, headers['retry-after']);
-  if (told === undefined) return breach(plan, `status ${status} with an unknown problem`);
-  // A failure that the route does not declare is between us and that service, so it must not reach
-  // our own caller as if it were the caller's mistake.
-  return Object.hasOwn(plan.declared, status)
-    ? told
-    : breach(plan, `status ${status} is not declared`, told);
-}
-
-function toldFailure(
-  problem: unknown,
-  status: number,
-  retryAfter: string | undefined,
-): Failure | undefined {
-  if (typeof problem !== 'object' || problem === null) return undefined;
-  if (!('code' in problem && isFailureCode(problem.code))) return undefined;
-  if (!('detail' in problem && typeof problem.detail === 'string')) return undefined;
-  if (failures[problem.code].status !== status) return undefined;
-  return new Failure(problem.code, problem.detail, {
-    foreign: true,
-    ...(/^\d{1,9}$/.test(retryAfter ?? '') && { retryAfterSeconds: Number(retryAfter) }),
+function problem(
+  { label }: HttpRequest,
+  body: unknown,
+  headers: Headers,
+  facts: ErrorFacts,
+): BazarError | undefined {
+  if (typeof body !== 'object' || body === null) return undefined;
+  const { code, detail } = body as { code?: unknown; detail?: unknown };
+  if (!isFailureCode(code) || typeof detail !== 'string') return undefined;
+  if (failures[code].status !== facts.status) return undefined;
+  const retryAfter = headers.get('retry-after') ?? '';
+  return new BazarError(code, `${label}: ${detail}`, {
+    ...facts,
+    ...(/^\d{1,9}$/.test(retryAfter) && { retryAfterMs: Number(retryAfter) * 1000 }),
   });
-}
-
-function mediaTypeOf(headers: Record<string, string>): string {
-  return (headers['content-type'] ?? '').replace(/;.*/s, '').trim().toLowerCase();
-}
-
-function singleValues(headers: TransportResponse['headers']): Record<string, string> {
-  const single: Record<string, string> = {};
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) single[name] = typeof value === 'string' ? value : value.join(', ');
-  }
-  return single;
 }

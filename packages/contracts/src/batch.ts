@@ -18,6 +18,23 @@ export function batchTimeoutMs(items: readonly { readonly timeout_ms?: number }[
   return Math.min(longest, patienceMs);
 }
 
+/** Waits so many milliseconds, then runs; the returned function takes the order back. */
+export type After = (ms: number, run: () => void) => () => void;
+
+/**
+ * What is promised, or a failure of it in time; what is promised goes on all the same, for others
+ * may wait for it too.
+ * @throws Failure `deadline_exceeded`
+ */
+export function within<T>(promise: Promise<T>, timeoutMs: number, after: After): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = after(timeoutMs, () => {
+      reject(new Failure('deadline_exceeded', `no answer came within ${timeoutMs} ms`));
+    });
+    promise.finally(cancel).then(resolve, reject);
+  });
+}
+
 /**
  * Outcomes belong to operations by id, wherever they stand in the answer. An operation without one
  * is unknown, which is not the same as refused: its place holds a Failure that says so.

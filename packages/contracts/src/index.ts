@@ -16,15 +16,12 @@ export {
   type Route,
   successStatus,
 } from './contract.js';
+export { type FailureCode, failureCodes, failures, isFailureCode } from './failure-table.js';
 export {
   accusesUs,
   Failure,
-  type FailureCode,
   type FailureOptions,
-  failureCodes,
-  failures,
   type ItemProblem,
-  isFailureCode,
   Problem,
   problemMediaType,
   problemOf,

@@ -190,7 +190,7 @@ export const orderInternal = {
   },
 } as const satisfies Contract;
 
-export { batchTimeoutMs, matchOutcomes, patienceMs } from './batch.js';
+export { type After, batchTimeoutMs, matchOutcomes, patienceMs, within } from './batch.js';
 export { itemProblem, toldOfItem, withNothingDone } from './failures.js';
 export {
   type Changes,

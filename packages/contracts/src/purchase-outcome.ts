@@ -1,4 +1,4 @@
-import { patienceMs } from './batch.js';
+import { type After, patienceMs } from './batch.js';
 import { Failure, itemProblem, toldOfItem } from './failures.js';
 import type { PurchaseOperation, PurchaseOutcome } from './internal.js';
 import type { PurchaseAnswer } from './order.js';
@@ -52,12 +52,11 @@ export function failedOutcome(
 /**
  * The outcome of a purchase, or the failure that it was not known in the time that its caller gives.
  * The bound of its batch would not do: it is that of the most patient purchase in it.
- * @param after waits so many milliseconds, then runs; the returned function takes the order back
  */
 export function inTime(
   outcome: Promise<PurchaseOutcome>,
   operation: PurchaseOperation,
-  after: (ms: number, run: () => void) => () => void,
+  after: After,
 ): Promise<PurchaseOutcome> {
   const { timeout_ms = patienceMs } = operation;
   return new Promise((resolve, reject) => {

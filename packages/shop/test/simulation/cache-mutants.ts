@@ -131,9 +131,11 @@ function naiveCache({ isLive }: CacheEffects, flaws: { keeps: boolean; joins: bo
         return { kept: await other, status: 'fwd=miss; collapsed' };
       }
       const fetched = fetch();
+      // The honest cache may join another one, and then nobody listens to this.
+      fetched.catch(() => {});
       fetches.set(key, fetched);
       try {
-        if (!flaws.keeps) return await honestCache.read(key, subject, () => fetched, false);
+        if (!flaws.keeps) return await honestCache.read(key, subject, () => fetched);
         kept.set(key, { kept: await fetched, subject });
         return { kept: await fetched, status: 'fwd=miss' };
       } finally {

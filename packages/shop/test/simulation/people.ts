@@ -1,4 +1,4 @@
-import { type Caller, createCaller } from '@bazar/client';
+import { type Caller, createCaller } from '@bazar/client/caller';
 import {
   type BookChange,
   catalogAdmin,

@@ -5,7 +5,7 @@ import {
   openCsvStore as openCatalogStore,
   totalsBody,
 } from '@bazar/catalog';
-import { createCaller } from '@bazar/client';
+import { createCaller } from '@bazar/client/caller';
 import { checkResponses } from '@bazar/client/check';
 import { BookChange, catalog as catalogContract, Failure } from '@bazar/contracts';
 import {

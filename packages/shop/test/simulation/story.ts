@@ -1,4 +1,4 @@
-import { createCaller } from '@bazar/client';
+import { createCaller } from '@bazar/client/caller';
 import { catalogInternal } from '@bazar/contracts/internal';
 import { auditShop, callsThrough, type LoggedOrder } from '@bazar/order';
 import { type Clock, createClock, createDisk, createRandom, type Random } from '@bazar/simulation';

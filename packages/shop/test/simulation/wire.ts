@@ -1,4 +1,4 @@
-import type { Transport, TransportRequest, TransportResponse } from '@bazar/client';
+import type { Transport, TransportRequest, TransportResponse } from '@bazar/client/caller';
 import { Failure, problemMediaType, problemOf } from '@bazar/contracts';
 import {
   createNetwork,

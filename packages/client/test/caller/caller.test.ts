@@ -5,10 +5,15 @@ import { catalogInternal } from '@bazar/contracts/internal';
 import fc from 'fast-check';
 import fastify from 'fastify';
 import t, { type Test } from 'tap';
-import { checkResponses } from '../src/check.js';
-import { type Answer, createCaller, type Transport, type TransportRequest } from '../src/index.js';
-import { injectTransport } from '../src/inject.js';
-import { undiciTransport } from '../src/undici.js';
+import { checkResponses } from '../../src/caller/check.js';
+import {
+  type Answer,
+  createCaller,
+  type Transport,
+  type TransportRequest,
+} from '../../src/caller/index.js';
+import { injectTransport } from '../../src/caller/inject.js';
+import { undiciTransport } from '../../src/caller/undici.js';
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
 t.comment(`SEED=${seed}`);

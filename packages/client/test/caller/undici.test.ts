@@ -3,8 +3,8 @@ import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, createServer as createSocketServer, type Socket } from 'node:net';
 import { catalog, Failure } from '@bazar/contracts';
 import t, { type Test } from 'tap';
-import { createCaller } from '../src/index.js';
-import { type UndiciOptions, undiciTransport } from '../src/undici.js';
+import { createCaller } from '../../src/caller/index.js';
+import { type UndiciOptions, undiciTransport } from '../../src/caller/undici.js';
 
 const options: UndiciOptions = {
   connections: 1,

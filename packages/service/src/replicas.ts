@@ -1,7 +1,7 @@
+import { type Caller, createCaller } from '@bazar/client/caller';
+import { checkResponses } from '@bazar/client/check';
+import { type UndiciOptions, undiciTransport } from '@bazar/client/undici';
 import type { Contract } from '@bazar/contracts';
-import { type Caller, createCaller } from './caller.js';
-import { checkResponses } from './check.js';
-import { type UndiciOptions, undiciTransport } from './undici.js';
 
 export interface ReplicasOptions extends UndiciOptions {
   /** Where the replicas listen; at least one. */
