@@ -16,12 +16,11 @@ const { devDependencies } = JSON.parse(
   readFileSync(join(top, 'packages/shop/package.json'), 'utf8'),
 );
 
-/** The pnpm that runs this test, or the one that README names. */
+/** The pnpm that runs this test, which may be a script or a program; or the one that README names. */
 function pnpm(...args: readonly string[]): [string, string[]] {
   const path = process.env['npm_execpath'] ?? '';
-  return /pnpm[^/]*$/.test(path)
-    ? [process.execPath, [path, ...args]]
-    : ['npx', ['--yes', 'pnpm@12.21.0', ...args]];
+  if (!/pnpm[^/]*$/.test(path)) return ['npx', ['--yes', 'pnpm@12.21.0', ...args]];
+  return /\.[cm]?js$/.test(path) ? [process.execPath, [path, ...args]] : [path, [...args]];
 }
 
 const buyTs = `
