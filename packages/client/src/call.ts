@@ -139,14 +139,14 @@ async function repeat(
       budget.earn(repeats);
       return { answer, body };
     } catch (error) {
-      if (!(error instanceof BazarError) || !mayPass(error)) throw error;
-      if (repeats >= maxRetries || !budget.spend()) throw error;
+      if (!(error instanceof BazarError) || !mayPass(error) || repeats >= maxRetries) throw error;
       const pause = delayMs(repeats, error, random());
       if (now() + pause + 1 >= deadline) {
         if (error.code !== 'timeout') throw error;
         const message = `${label}: no answer within ${timeoutMs} ms`;
         throw new BazarTimeoutError(message, { requestId, key, cause: error });
       }
+      if (!budget.spend()) throw error;
       await sleep(pause, signal);
     }
   }
