@@ -1,7 +1,7 @@
 import type { Audit, Book, BookChange, NewBook, NumberedOrder } from '@bazar/contracts';
-import { type Call, createAsker, type Effects, type Pages } from './call.js';
+import { type Asker, type Call, createAsker, type Pages, realEffects, type Write } from './call.js';
 import type { CallOptions, ClientOptions, PageOptions, WriteOptions } from './options.js';
-import { pagesOf } from './pages.js';
+import { numberAfter, pagesOf } from './pages.js';
 import { catalogRoutes, orderRoutes } from './routes.js';
 import { objectWith } from './shape.js';
 
@@ -16,14 +16,26 @@ export interface AdminOptions extends ClientOptions {
 export interface Admin {
   /**
    * Changes the price or the stock of a book; `quantity` sets it, `quantity_delta` adjusts it.
+   *
+   * @example
+   * ```ts
+   * const { quantity } = await admin.update(2, { quantity_delta: 10 });
+   * ```
    * @throws BazarError `book_not_found`, `stock_below_zero`
    */
-  update(id: number, change: BookChange, options?: WriteOptions): Call<Book>;
+  update(id: number, change: BookChange, options?: WriteOptions): Write<Book>;
   /** Adds a book under the next free id. */
-  addBook(book: NewBook, options?: WriteOptions): Call<Book>;
+  addBook(book: NewBook, options?: WriteOptions): Write<Book>;
   /** The orders, by the number of their sale. */
   orders(options?: PageOptions<number>): Pages<NumberedOrder, number>;
-  /** Compares the stock with the order log: stocked = remaining + sold, and sold = logged. */
+  /**
+   * Compares the stock with the order log: stocked = remaining + sold, and sold = logged.
+   *
+   * @example
+   * ```ts
+   * const { balanced, differences } = await admin.audit();
+   * ```
+   */
   audit(options?: CallOptions): Call<Audit>;
 }
 
@@ -43,13 +55,17 @@ export interface Admin {
  * ```
  * @throws TypeError that names the option that is wrong
  */
-export function createAdmin(options: AdminOptions, effects?: Effects): Admin {
-  const { catalogUrl, orderUrl, ...client } = options;
-  const catalog = createAsker(catalogUrl, client, effects);
-  const order = createAsker(orderUrl, client, effects);
+export function createAdmin({ catalogUrl, orderUrl, ...client }: AdminOptions): Admin {
+  return adminThrough(
+    createAsker({ catalogUrl }, client, realEffects),
+    createAsker({ orderUrl }, client, realEffects),
+  );
+}
+
+function adminThrough(catalog: Asker, order: Asker): Admin {
   return {
     update: (item_id, body, { key = catalog.newKey(), ...call } = {}) =>
-      catalog.ask(
+      catalog.write(
         {
           name: 'update',
           route: catalogRoutes.update,
@@ -61,11 +77,12 @@ export function createAdmin(options: AdminOptions, effects?: Effects): Admin {
         call,
       ),
     addBook: (body, { key = catalog.newKey(), ...call } = {}) =>
-      catalog.ask(
+      catalog.write(
         { name: 'addBook', route: catalogRoutes.addBook, body, key, read: readBook },
         call,
       ),
-    orders: (call) => pagesOf(order, { name: 'orders', route: orderRoutes.orders }, Number, call),
+    orders: (call) =>
+      pagesOf(order, { name: 'orders', route: orderRoutes.orders }, numberAfter, call),
     audit: (call) =>
       order.ask(
         { name: 'audit', route: orderRoutes.audit, read: objectWith<Audit>('balanced') },
@@ -74,5 +91,6 @@ export function createAdmin(options: AdminOptions, effects?: Effects): Admin {
   };
 }
 
-const readWritten = objectWith<{ book: Book }>('book');
-const readBook = (body: unknown): Book | undefined => readWritten(body)?.book;
+const readWritten = objectWith<{ book: unknown }>('book');
+const isBook = objectWith<Book>('id');
+const readBook = (body: unknown): Book | undefined => isBook(readWritten(body)?.book);

@@ -1,7 +1,7 @@
 import type { Book, BookTitle, Order, TopicCount } from '@bazar/contracts';
-import { type Call, createAsker, type Effects, type Pages } from './call.js';
+import { type Asker, type Call, createAsker, type Pages, realEffects, type Write } from './call.js';
 import type { CallOptions, ClientOptions, PageOptions, WriteOptions } from './options.js';
-import { pagesOf } from './pages.js';
+import { nameAfter, numberAfter, pagesOf } from './pages.js';
 import { shopRoutes as routes } from './routes.js';
 import { objectWith } from './shape.js';
 
@@ -18,7 +18,7 @@ export type PurchaseResult =
       /** The answer was decided by an earlier request with the same key. */
       readonly replayed: boolean;
     }
-  | { readonly result: 'sold_out'; readonly replayed: boolean };
+  | { readonly result: 'sold_out'; readonly order?: undefined; readonly replayed: boolean };
 
 /** The shop, as its customers see it. */
 export interface Bazar {
@@ -34,6 +34,11 @@ export interface Bazar {
   search(topic: string, options?: PageOptions<number>): Pages<BookTitle, number>;
   /**
    * One book, its price and its stock: no older than any purchase that was answered before.
+   *
+   * @example
+   * ```ts
+   * const { title, price, quantity } = await bazar.info(2);
+   * ```
    * @throws BazarError `book_not_found`
    */
   info(id: number, options?: CallOptions): Call<Book>;
@@ -47,13 +52,25 @@ export interface Bazar {
    * ```
    * @throws BazarError `book_not_found`, or one whose `key` tells under which to ask again
    */
-  purchase(id: number, options?: WriteOptions): Call<PurchaseResult>;
+  purchase(id: number, options?: WriteOptions): Write<PurchaseResult>;
   /**
-   * An order that was made.
+   * An order that was made; its id is the key of its purchase.
+   *
+   * @example
+   * ```ts
+   * const { title, price, timestamp } = await bazar.order(order_id);
+   * ```
    * @throws BazarError `order_not_found`
    */
   order(orderId: string, options?: CallOptions): Call<Order>;
-  /** The topics, by name, and how many titles each has. */
+  /**
+   * The topics, by name, and how many titles each has.
+   *
+   * @example
+   * ```ts
+   * for await (const { topic, titles } of bazar.topics()) console.log(topic, titles);
+   * ```
+   */
   topics(options?: PageOptions<string>): Pages<TopicCount, string>;
 }
 
@@ -69,20 +86,38 @@ export interface Bazar {
  * ```
  * @throws TypeError that names the option that is wrong
  */
-export function createBazar(options: BazarOptions, effects?: Effects): Bazar {
-  const { baseUrl, ...client } = options;
-  const asker = createAsker(baseUrl, client, effects);
+export function createBazar({ baseUrl, ...client }: BazarOptions): Bazar {
+  return bazarThrough(createAsker({ baseUrl }, client, realEffects));
+}
+
+export function bazarThrough(asker: Asker): Bazar {
   return {
     search: (topic, call) =>
-      pagesOf(asker, { name: 'search', route: routes.search, params: { topic } }, Number, call),
+      pagesOf(
+        asker,
+        { name: 'search', route: routes.search, params: { topic } },
+        numberAfter,
+        call,
+      ),
     info: (item_id, call) =>
       asker.ask(
-        { name: 'info', route: routes.info, params: { item_id }, read: objectWith<Book>('id') },
+        {
+          name: 'info',
+          route: routes.info,
+          params: { item_id },
+          read: objectWith<Book>('id', item_id),
+        },
         call,
       ),
     purchase: (item_id, { key = asker.newKey(), ...call } = {}) =>
-      asker.ask(
-        { name: 'purchase', route: routes.purchase, params: { item_id }, key, read: readPurchase },
+      asker.write(
+        {
+          name: 'purchase',
+          route: routes.purchase,
+          params: { item_id },
+          key,
+          read: purchaseOf(item_id, key),
+        },
         call,
       ),
     order: (order_id, call) =>
@@ -91,22 +126,28 @@ export function createBazar(options: BazarOptions, effects?: Effects): Bazar {
           name: 'order',
           route: routes.order,
           params: { order_id },
-          read: objectWith<Order>('order_id'),
+          read: objectWith<Order>('order_id', canonical(order_id)),
         },
         call,
       ),
-    topics: (call) => pagesOf(asker, { name: 'topics', route: routes.topics }, String, call),
+    topics: (call) => pagesOf(asker, { name: 'topics', route: routes.topics }, nameAfter, call),
   };
 }
 
-const readSold = objectWith<{ order: Order }>('order');
-const readSoldOut = objectWith<{ message: string }>('message');
+const readSold = objectWith<{ order: unknown }>('order');
+const readSoldOut = objectWith<{ message: unknown }>('message', 'Out of stock');
 
-function readPurchase(body: unknown, headers: Headers): PurchaseResult | undefined {
-  const replayed = headers.get('idempotency-replayed') === 'true';
-  const sold = readSold(body);
-  if (sold !== undefined) return { result: 'sold', order: sold.order, replayed };
-  return readSoldOut(body)?.message === 'Out of stock'
-    ? { result: 'sold_out', replayed }
-    : undefined;
+/** A UUID is the same in small letters, and so the shop writes it. */
+const canonical = (id: string) => String(id).toLowerCase();
+
+/** Somebody between us and the shop may have kept the answer to another purchase. */
+function purchaseOf(itemId: number, key: string) {
+  const isOfItem = objectWith<Order>('item_id', itemId);
+  const isOfKey = objectWith<Order>('order_id', canonical(key));
+  return (body: unknown, headers: Headers): PurchaseResult | undefined => {
+    const replayed = headers.get('idempotency-replayed') === 'true';
+    const order = isOfItem(isOfKey(readSold(body)?.order));
+    if (order !== undefined) return { result: 'sold', order, replayed };
+    return readSoldOut(body) && { result: 'sold_out', replayed };
+  };
 }

@@ -1,9 +1,23 @@
 import { v7 as uuidv7 } from 'uuid';
-import { bodyOf } from './answer.js';
+import { onAbort } from './abort.js';
+import { bodyOf, requestIdOf } from './answer.js';
 import { BazarContractError, BazarError, BazarTimeoutError } from './errors.js';
 import { exchange, type HttpAnswer, type HttpRequest } from './exchange.js';
-import { type CallOptions, type ClientOptions, type Settings, settingsOf } from './options.js';
-import { attemptMs, createRetryBudget, delayMs, mayPass, type RetryBudget } from './retry.js';
+import {
+  baseUrlOf,
+  type CallOptions,
+  type ClientOptions,
+  type Settings,
+  settingsOf,
+} from './options.js';
+import {
+  attemptMs,
+  createRetryBudget,
+  delayMs,
+  isOutcomeUnknown,
+  mayPass,
+  type RetryBudget,
+} from './retry.js';
 
 /** What calls need of the world around them. */
 export interface Effects {
@@ -30,6 +44,15 @@ export type Call<T> = Promise<T> & {
   withResponse(): Promise<WithResponse<T>>;
 };
 
+/** A call under way that changes something. */
+export type Write<T> = Call<T> & {
+  /**
+   * The key under which it is done at most once, from the start: if you end the call yourself, the
+   * same call with this key tells what became of it.
+   */
+  readonly key: string;
+};
+
 /** One page of a list. */
 export interface Page<T, Cursor> {
   readonly items: readonly T[];
@@ -46,7 +69,7 @@ export interface Question<T> {
   readonly name: string;
   /** Its method and its pattern, as `GET /info/:item_id`. */
   readonly route: string;
-  readonly params?: Readonly<Record<string, string | number>>;
+  readonly params?: Readonly<Record<string, string | number>> | undefined;
   readonly query?: Readonly<Record<string, string | number | undefined>>;
   readonly body?: unknown;
   /** The key of what is done at most once. */
@@ -58,18 +81,21 @@ export interface Question<T> {
 /** Asks the questions of one client. */
 export interface Asker {
   ask<T>(question: Question<T>, options?: CallOptions): Call<T>;
+  /** The same for what is done at most once. */
+  write<T>(question: Question<T> & { readonly key: string }, options?: CallOptions): Write<T>;
   newKey(): string;
 }
 
-const realEffects: Effects = {
+export const realEffects: Effects = {
   now: () => performance.now(),
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const forget = signal && onAbort(signal, end);
       const timer = setTimeout(end, ms);
-      signal?.addEventListener('abort', end);
       function end(): void {
         clearTimeout(timer);
-        signal?.removeEventListener('abort', end);
+        forget?.();
         if (signal?.aborted) reject(signal.reason);
         else resolve();
       }
@@ -78,132 +104,159 @@ const realEffects: Effects = {
   newId: uuidv7,
 };
 
+/**
+ * @param address the base URL, and the name of the option that it comes from
+ * @throws TypeError that names the option that is wrong
+ */
 export function createAsker(
-  baseUrl: string,
+  address: Readonly<Record<string, string>>,
   client: ClientOptions,
-  effects: Effects = realEffects,
+  effects: Effects,
 ): Asker {
+  const [[name, text] = ['baseUrl', '']] = Object.entries(address);
+  const baseUrl = baseUrlOf(name, text);
   const budget = createRetryBudget();
   // What is wrong in the options of the client is said at once, not by the first call.
-  settingsOf(baseUrl, client);
-  return {
-    ask(question, options = {}) {
-      return callOf(perform(question, options));
-    },
-    newKey: effects.newId,
-  };
+  settingsOf(client);
 
   async function perform<T>(question: Question<T>, options: CallOptions): Promise<WithResponse<T>> {
-    const settings = settingsOf(baseUrl, client, options);
+    const settings = settingsOf(client, options);
     settings.signal?.throwIfAborted();
-    const request = requestOf(question, settings, effects.newId);
-    const answer = await repeat(request, settings, budget, effects);
-    return readAnswer(question, request, settings, answer);
+    const request = requestOf(question, baseUrl, settings, effects.newId);
+    return readAnswer(question, settings, await repeat(request, settings, budget, effects));
   }
+
+  const ask: Asker['ask'] = (question, options = {}) => callOf(perform(question, options));
+  return {
+    ask,
+    write: (question, options) => Object.assign(ask(question, options), { key: question.key }),
+    newKey: effects.newId,
+  };
 }
 
 /** A promise of the data, made of the promise of all that came with it. */
-export function callOf<T>(answered: Promise<WithResponse<T>>): Call<T> {
+function callOf<T>(answered: Promise<WithResponse<T>>): Call<T> {
   const data = answered.then((answer) => answer.data);
-  return Object.assign(data, {
-    withResponse() {
-      // Who asks for all of it hears of a failure there, and need not listen here as well.
-      data.catch(() => {});
-      return answered;
-    },
-  });
+  // It goes on from the data: a promise with two that wait for it loses their names in the traces.
+  return Object.assign(data, { withResponse: () => data.then(() => answered) });
 }
 
 interface Answered {
+  /** As it was sent at last. */
+  readonly request: HttpRequest;
   readonly answer: HttpAnswer;
   readonly body: unknown;
 }
 
 /** Asks until there is an answer that stands, or no time, or no repeat is left. */
 async function repeat(
-  request: HttpRequest,
+  first: HttpRequest,
   settings: Settings,
   budget: RetryBudget,
   { now, sleep, random }: Effects,
 ): Promise<Answered> {
-  const { label, headers, requestId, key } = request;
   const { timeoutMs, maxRetries, signal } = settings;
   const deadline = now() + timeoutMs;
+  let request = first;
   for (let repeats = 0; ; repeats += 1) {
-    const attempt = attemptMs(deadline - now(), maxRetries - repeats);
     try {
-      // What is left of the caller's patience goes along, so that nobody works for a gone caller.
-      headers.set('x-timeout-ms', String(Math.max(1, Math.min(attempt, 9_999_999))));
+      const attempt = attemptMs(Math.max(1, deadline - now()), maxRetries - repeats);
       const answer = await exchange(request, settings, attempt);
       const body = bodyOf(request, answer);
       budget.earn(repeats);
-      return { answer, body };
+      return { request, answer, body };
     } catch (error) {
-      if (!(error instanceof BazarError) || !mayPass(error) || repeats >= maxRetries) throw error;
+      // A caller may give up with an error of ours as his reason.
+      signal?.throwIfAborted();
+      if (!(error instanceof BazarError)) throw error;
+      if (!isOutcomeUnknown(error)) budget.earn(repeats);
+      if (!mayPass(error) || repeats >= maxRetries) throw error;
       const pause = delayMs(repeats, error, random());
-      if (now() + pause + 1 >= deadline) {
-        if (error.code !== 'timeout') throw error;
-        const message = `${label}: no answer within ${timeoutMs} ms`;
-        throw new BazarTimeoutError(message, { requestId, key, cause: error });
-      }
+      const late = inTotal(error, request, timeoutMs, repeats + 1);
+      if (now() + pause + 1 >= deadline) throw late;
       if (!budget.spend()) throw error;
+      request = { ...request, mayBeDone: request.mayBeDone || isOutcomeUnknown(error) };
       await sleep(pause, signal);
+      // A machine that slept meanwhile has slept too long.
+      if (now() >= deadline) throw late;
     }
   }
 }
 
+/** An error that tells of the call, where it told of its last attempt. */
+function inTotal(
+  error: BazarError,
+  { label, requestId, key }: HttpRequest,
+  timeoutMs: number,
+  attempts: number,
+): BazarError {
+  if (error.code !== 'timeout') return error;
+  const message = `${label}: no answer within ${timeoutMs} ms, asked ${attempts} times`;
+  return new BazarTimeoutError(message, { requestId, key, cause: error });
+}
+
 function readAnswer<T>(
   { name, read }: Question<T>,
-  request: HttpRequest,
   { check }: Settings,
-  { answer, body }: Answered,
+  { request, answer, body }: Answered,
 ): WithResponse<T> {
   const { status, headers } = answer;
-  const requestId = headers.get('x-request-id') ?? request.requestId;
+  const { label, key } = request;
+  const requestId = requestIdOf(request, headers);
   const complaint = check?.(name, body);
   const data = complaint === undefined ? read(body, headers) : undefined;
   if (data === undefined) {
-    const what = complaint ?? 'is of another shape';
-    const facts = { requestId, key: request.key, status };
-    throw new BazarContractError(`${request.label}: in the body, ${what}`, facts);
+    const what = complaint ?? 'it does not answer what was asked';
+    throw new BazarContractError(`${label}: in the body, ${what}`, { requestId, key, status });
   }
   return { data, status, headers, requestId };
 }
 
 function requestOf(
   { route, params = {}, query = {}, body, key }: Question<unknown>,
-  { baseUrl, token, headers: given, requestId: name }: Settings,
+  baseUrl: string,
+  { headers: given, requestId = '' }: Settings,
   newId: () => string,
 ): HttpRequest {
   const [method = '', pattern = ''] = route.split(' ');
-  const path = pattern.replace(/:(\w+)/g, (_all, param: string) => encoded(param, params[param]));
+  const path = pattern.replace(/:(\w+)/g, (_all, param: string) => segment(param, params[param]));
   const search = Object.entries(query)
     .filter(([, value]) => value !== undefined)
     .map(([param, value]) => `${param}=${encoded(param, value)}`)
     .join('&');
-  const requestId = name ?? newId();
-  const headers = new Headers(given);
-  headers.set('accept', 'application/json, application/problem+json');
-  headers.set('x-request-id', requestId);
-  if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
-  if (key !== undefined) headers.set('idempotency-key', key);
-  if (body !== undefined) headers.set('content-type', 'application/json');
+  const name = requestId || newId();
   return {
     label: route,
     method,
     url: `${baseUrl}${path}${search && `?${search}`}`,
-    headers,
+    headers: {
+      ...Object.fromEntries(given),
+      accept: 'application/json, application/problem+json',
+      'x-request-id': name,
+      ...(key !== undefined && { 'idempotency-key': key }),
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    },
     body: body === undefined ? undefined : JSON.stringify(body),
-    requestId,
+    requestId: name,
     key,
+    mayBeDone: false,
   };
 }
 
-/** @throws TypeError for what has no form in a URL: an empty part of a path is another route */
+/** @throws TypeError for what would be another route: nothing at all, and one dot or two */
+function segment(name: string, value: unknown): string {
+  if (/^\.{0,2}$/.test(String(value))) throw cannotBe(name, value);
+  return encoded(name, value);
+}
+
+/** @throws TypeError for what has no form in a URL */
 function encoded(name: string, value: unknown): string {
-  const text = String(value);
-  if (value === undefined || text === '' || /\p{Surrogate}/u.test(text)) {
-    throw new TypeError(`${name} cannot be written in a URL`);
-  }
-  return encodeURIComponent(text);
+  const isNumber = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+  const isText = typeof value === 'string' && !/\p{Surrogate}/u.test(value);
+  if (!isNumber && !isText) throw cannotBe(name, value);
+  return encodeURIComponent(value);
+}
+
+function cannotBe(name: string, value: unknown): TypeError {
+  return new TypeError(`${name} cannot be ${typeof value === 'string' ? `"${value}"` : value}`);
 }

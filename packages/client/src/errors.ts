@@ -3,11 +3,12 @@ import type { FailureCode } from '@bazar/contracts';
 /** Why a call failed: a code that the shop named, or what was found on this side. */
 export type ErrorCode = FailureCode | 'timeout' | 'connection' | 'contract';
 
-export interface ErrorFacts extends ErrorOptions {
+export interface ErrorFacts {
   readonly requestId: string;
   readonly status?: number | undefined;
   readonly key?: string | undefined;
   readonly retryAfterMs?: number | undefined;
+  readonly cause?: unknown;
 }
 
 /**
@@ -16,7 +17,7 @@ export interface ErrorFacts extends ErrorOptions {
  * @example
  * ```ts
  * try {
- *   await bazar.info(7);
+ *   return await bazar.info(7);
  * } catch (error) {
  *   if (error instanceof BazarError && error.code === 'book_not_found') return undefined;
  *   throw error;
@@ -24,6 +25,8 @@ export interface ErrorFacts extends ErrorOptions {
  * ```
  */
 export class BazarError extends Error {
+  // In words, for a minifier gives classes names of its own.
+  override readonly name: string = 'BazarError';
   /** Why, as one word to decide by. */
   readonly code: ErrorCode;
   /** The HTTP status; undefined when no answer came. */
@@ -31,16 +34,15 @@ export class BazarError extends Error {
   /** Names the call in the logs of the shop. */
   readonly requestId: string;
   /**
-   * The key of a purchase or an update. When it is not known what became of it (a timeout, a broken
-   * connection, a status of 500 and above), the same call with this key tells, and does nothing twice.
+   * The key of a purchase or a change that may have been made or may not: the same call with this
+   * key tells, and does nothing twice. Undefined when nothing was done.
    */
   readonly key: string | undefined;
   /** After how many milliseconds the shop wants to be asked again, if it said so. */
   readonly retryAfterMs: number | undefined;
 
   constructor(code: ErrorCode, message: string, facts: ErrorFacts) {
-    super(message, 'cause' in facts ? { cause: facts.cause } : {});
-    this.name = new.target.name;
+    super(message, facts.cause === undefined ? {} : { cause: facts.cause });
     this.code = code;
     this.status = facts.status;
     this.requestId = facts.requestId;
@@ -49,8 +51,9 @@ export class BazarError extends Error {
   }
 }
 
-/** The time of the call was up before an answer had come. */
+/** The time of the call was up before an answer had come. Its `code` is `timeout`. */
 export class BazarTimeoutError extends BazarError {
+  override readonly name = 'BazarTimeoutError';
   declare readonly code: 'timeout';
 
   constructor(message: string, facts: ErrorFacts) {
@@ -58,8 +61,9 @@ export class BazarTimeoutError extends BazarError {
   }
 }
 
-/** No whole answer came: there was no connection, or it broke. */
+/** No whole answer came: there was no connection, or it broke. Its `code` is `connection`. */
 export class BazarConnectionError extends BazarError {
+  override readonly name = 'BazarConnectionError';
   declare readonly code: 'connection';
 
   constructor(message: string, facts: ErrorFacts) {
@@ -67,8 +71,12 @@ export class BazarConnectionError extends BazarError {
   }
 }
 
-/** An answer came that the contract does not know: perhaps somebody else answered. */
+/**
+ * An answer came that the contract does not know: perhaps somebody else answered, or a newer shop.
+ * Its `code` is `contract`.
+ */
 export class BazarContractError extends BazarError {
+  override readonly name = 'BazarContractError';
   declare readonly code: 'contract';
 
   constructor(message: string, facts: ErrorFacts) {

@@ -1,5 +1,6 @@
+import { onAbort } from './abort.js';
 import { BazarConnectionError, BazarContractError, BazarTimeoutError } from './errors.js';
-import type { Settings } from './options.js';
+import type { FetchResponse, Settings } from './options.js';
 
 /** One HTTP request, ready to be sent. */
 export interface HttpRequest {
@@ -7,10 +8,12 @@ export interface HttpRequest {
   readonly label: string;
   readonly method: string;
   readonly url: string;
-  readonly headers: Headers;
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: string | undefined;
   readonly requestId: string;
   readonly key: string | undefined;
+  /** It was sent before, and nobody knows what became of that. */
+  readonly mayBeDone: boolean;
 }
 
 /** One HTTP answer, read to its end. */
@@ -27,39 +30,41 @@ class TooLarge extends Error {}
  * Sends one request once.
  *
  * @throws BazarTimeoutError when no whole answer came in time, BazarConnectionError when none came,
- *   BazarContractError for one that is too large or no text; the signal's reason once it is aborted
+ *   BazarContractError for one that is too large; the signal's reason once it is aborted
  */
 export async function exchange(
   request: HttpRequest,
   { fetch, signal, maxResponseBytes }: Settings,
   timeoutMs: number,
 ): Promise<HttpAnswer> {
-  const { label, method, url, headers, body, requestId, key } = request;
+  const { label, method, url, body, requestId, key } = request;
+  // What is left of the caller's patience goes along, so that nobody works for a gone caller.
+  const headers = { ...request.headers, 'x-timeout-ms': String(Math.min(timeoutMs, 9_999_999)) };
   const facts = { requestId, key };
+  signal?.throwIfAborted();
   const controller = new AbortController();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let giveUp = () => {};
+  let end: (reason: unknown) => void = () => {};
   // The race ends the call even if a `fetch` does not hear its signal.
   const ended = new Promise<never>((_resolve, reject) => {
-    giveUp = () => reject(signal?.reason);
-    timer = setTimeout(() => {
-      reject(new BazarTimeoutError(`${label}: no answer within ${timeoutMs} ms`, facts));
-    }, timeoutMs);
+    end = reject;
   });
-  signal?.addEventListener('abort', giveUp);
+  const timer = setTimeout(() => {
+    end(new BazarTimeoutError(`${label}: no answer within ${timeoutMs} ms`, facts));
+  }, timeoutMs);
+  const forget = signal && onAbort(signal, () => end(signal.reason));
 
   async function ask(): Promise<HttpAnswer> {
-    const init = { method, headers, redirect: 'error', signal: controller.signal } as const;
+    const init = { method, headers, redirect: 'manual', signal: controller.signal } as const;
     const response = await fetch(url, body === undefined ? init : { ...init, body });
     const text = await textOf(response, maxResponseBytes);
-    return { status: response.status, headers: response.headers, text };
+    return { status: response.status, headers: new Headers(response.headers), text };
   }
 
   try {
     return await Promise.race([ask().catch(translate), ended]);
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener('abort', giveUp);
+    forget?.();
     // Whatever is still under way; after an answer that was read to its end this does nothing.
     controller.abort();
   }
@@ -71,11 +76,23 @@ export async function exchange(
         cause,
       });
     }
-    throw new BazarConnectionError(`${label}: no whole answer came back`, { ...facts, cause });
+    const message = `${label}: no whole answer came back: ${reasonOf(cause)}`;
+    throw new BazarConnectionError(message, { ...facts, cause });
   }
 }
 
-async function textOf({ body }: Response, maxBytes: number): Promise<string> {
+/** The first of the causes, which says most: `fetch` itself says "fetch failed" to everything. */
+function reasonOf(error: unknown): string {
+  let reason = error;
+  for (let depth = 0; depth < 8 && reason instanceof Error && reason.cause; depth += 1) {
+    reason = reason.cause;
+  }
+  if (!(reason instanceof Error)) return String(reason);
+  const { code } = reason as { code?: unknown };
+  return reason.message || (typeof code === 'string' ? code : reason.name);
+}
+
+async function textOf({ body }: FetchResponse, maxBytes: number): Promise<string> {
   if (body === null) return '';
   const reader = body.getReader();
   const decoder = new TextDecoder();

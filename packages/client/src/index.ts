@@ -11,7 +11,7 @@ export type {
 } from '@bazar/contracts';
 export { type Admin, type AdminOptions, createAdmin } from './admin.js';
 export { type Bazar, type BazarOptions, createBazar, type PurchaseResult } from './bazar.js';
-export type { Call, Effects, Page, Pages, WithResponse } from './call.js';
+export type { Call, Page, Pages, WithResponse, Write } from './call.js';
 export {
   BazarConnectionError,
   BazarContractError,
@@ -23,6 +23,9 @@ export type {
   BodyCheck,
   CallOptions,
   ClientOptions,
+  Fetch,
+  FetchRequest,
+  FetchResponse,
   PageOptions,
   WriteOptions,
 } from './options.js';

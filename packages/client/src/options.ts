@@ -1,18 +1,37 @@
 /** Says where and why the body of a route's success is wrong, or nothing when all is well. */
 export type BodyCheck = (route: string, body: unknown) => string | undefined;
 
+/** What is asked of a `fetch`. */
+export interface FetchRequest {
+  readonly method: string;
+  readonly headers: Record<string, string>;
+  readonly body?: string;
+  /** Nobody is followed elsewhere with a token. */
+  readonly redirect: 'manual';
+  readonly signal: AbortSignal;
+}
+
+/** What is read of its answer. */
+export type FetchResponse = Pick<Response, 'status' | 'headers' | 'body'>;
+
+/** What is used of `fetch`: the global one, undici's, or one of your own. */
+export type Fetch = (url: string, request: FetchRequest) => Promise<FetchResponse>;
+
 /** What every call of a client does alike; each call may differ in any of it. */
 export interface ClientOptions {
   /** A bearer token, sent as `Authorization`. */
   readonly token?: string | undefined;
-  /** How long a call may take with all its repeats, in milliseconds; 10,000 by default. */
+  /**
+   * How long a call may take with all its repeats, in milliseconds; 10,000 by default. While a repeat
+   * is left an attempt gets half of what is left, so that a lost request leaves time for another.
+   */
   readonly timeoutMs?: number | undefined;
-  /** How often a call is repeated at most; 4 by default, 0 for never. */
+  /** How often a call is repeated at most; 5 by default, 0 for never. */
   readonly maxRetries?: number | undefined;
-  /** Headers of every request, beside our own. */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Headers of every request, beside our own; a call's are added to its client's. */
+  readonly headers?: ConstructorParameters<typeof Headers>[0];
   /** The `fetch` to use; the global one by default. */
-  readonly fetch?: typeof globalThis.fetch | undefined;
+  readonly fetch?: Fetch | undefined;
   /** The largest answer that is read, in bytes; 4 MiB by default. */
   readonly maxResponseBytes?: number | undefined;
   /**
@@ -34,27 +53,26 @@ export interface CallOptions extends ClientOptions {
 export interface WriteOptions extends CallOptions {
   /**
    * The UUID under which it is done at most once; a fresh one by default. Give the `key` of an error
-   * to learn what became of that call.
+   * to learn what became of that call: of a purchase always, of a change while the shop remembers it,
+   * which is for ten minutes and a million changes at least.
    */
   readonly key?: string | undefined;
 }
 
-/** One page of a list. */
+/** What a list may differ in. */
 export interface PageOptions<Cursor> extends CallOptions {
   /** Only what comes after this: the `next` of a page. */
   readonly after?: Cursor | undefined;
-  /** How many at most, 1 to 1000; 100 by default. */
+  /** How many a page has at most, 1 to 1000; 100 by default. All of them are still iterated over. */
   readonly limit?: number | undefined;
 }
 
 /** Options with every gap filled and every value checked. */
 export interface Settings {
-  readonly baseUrl: string;
-  readonly token: string | undefined;
   readonly timeoutMs: number;
   readonly maxRetries: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly fetch: typeof globalThis.fetch;
+  readonly headers: Headers;
+  readonly fetch: Fetch;
   readonly maxResponseBytes: number;
   readonly check: BodyCheck | undefined;
   readonly signal: AbortSignal | undefined;
@@ -64,25 +82,42 @@ export interface Settings {
 /** The longest that a timer takes; a longer one would fire at once. */
 const maxTimeoutMs = 2_147_483_647;
 
-/** @throws TypeError that names the option */
-export function settingsOf(baseUrl: string, ...layers: readonly CallOptions[]): Settings {
+/** Headers that we set ourselves, and the option that they come from, if any. */
+const ours: Readonly<Record<string, string>> = {
+  accept: '',
+  connection: '',
+  'content-length': '',
+  'content-type': '',
+  expect: '',
+  'transfer-encoding': '',
+  'idempotency-key': 'key',
+  'x-request-id': 'requestId',
+  'x-timeout-ms': 'timeoutMs',
+};
+
+/** @throws TypeError that names the option, and shows no secret */
+export function settingsOf(...layers: readonly CallOptions[]): Settings {
   const given: CallOptions = Object.assign({}, ...layers.map(defined));
-  const { timeoutMs = 10_000, maxRetries = 4, maxResponseBytes = 4 * 1024 * 1024 } = given;
+  const { timeoutMs = 10_000, maxRetries = 5, maxResponseBytes = 4 * 1024 * 1024 } = given;
+  const { fetch, requestId } = given;
   demand(timeoutMs >= 1, 'timeoutMs is a number of milliseconds, at least 1');
   demand(Number.isInteger(maxRetries) && maxRetries >= 0, 'maxRetries is an integer, at least 0');
   demand(maxResponseBytes >= 1, 'maxResponseBytes is a number of bytes, at least 1');
+  demand(fetch === undefined || typeof fetch === 'function', 'fetch is a function');
+  demand(
+    requestId === undefined || /^[\w-]{1,64}$/.test(requestId),
+    'requestId has 1 to 64 letters, digits, - and _',
+  );
   return {
-    baseUrl: baseUrlOf(baseUrl),
-    token: given.token,
     timeoutMs: Math.min(timeoutMs, maxTimeoutMs),
     maxRetries,
-    headers: Object.assign({}, ...layers.map(({ headers }) => headers)),
+    headers: headersOf(layers, given.token),
     // The global one is looked up late, and must not be called as a method of ours.
-    fetch: given.fetch ?? ((...request) => globalThis.fetch(...request)),
+    fetch: fetch ?? ((url, request) => globalThis.fetch(url, request)),
     maxResponseBytes,
     check: given.check,
     signal: given.signal,
-    requestId: given.requestId,
+    requestId,
   };
 }
 
@@ -91,14 +126,31 @@ function defined(options: CallOptions): CallOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-function baseUrlOf(text: string): string {
+function headersOf(layers: readonly CallOptions[], token: string | undefined): Headers {
+  const headers = new Headers();
+  for (const { headers: more } of layers) {
+    for (const [name, value] of new Headers(more)) {
+      const option = name === 'authorization' && token !== undefined ? 'token' : ours[name];
+      const source = option === '' ? 'this client itself' : `the option ${option}`;
+      demand(option === undefined, `headers: ${name} is set by ${source}`);
+      headers.set(name, value);
+    }
+  }
+  if (token === undefined) return headers;
+  demand(/^[\x21-\x7e]+$/.test(token), 'token has a character that no header can have');
+  headers.set('authorization', `Bearer ${token}`);
+  return headers;
+}
+
+/** @throws TypeError that names the option; what it holds may be secret */
+export function baseUrlOf(name: string, text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  const isPlain = url !== undefined && url.search === '' && url.hash === '' && url.username === '';
+  const { protocol, origin, pathname, username, password, search, hash } = url ?? new URL('a:');
   demand(
-    isPlain && /^https?:$/.test(url.protocol),
-    `${text} is no base URL: http(s)://host[/path]`,
+    /^https?:$/.test(protocol) && `${username}${password}${search}${hash}` === '',
+    `${name} is no base URL: http(s)://host[:port][/path], and nothing else`,
   );
-  return text.replace(/\/+$/, '');
+  return `${origin}${pathname}`.replace(/\/+$/, '');
 }
 
 function demand(holds: boolean, sentence: string): asserts holds {

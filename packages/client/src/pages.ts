@@ -5,7 +5,7 @@ import type { PageOptions } from './options.js';
 export function pagesOf<T, Cursor extends string | number>(
   asker: Asker,
   question: Omit<Question<never>, 'read'>,
-  cursorOf: (text: string) => Cursor,
+  cursorOf: (text: string, from: Cursor | undefined) => Cursor | undefined,
   options: PageOptions<Cursor> = {},
 ): Pages<T, Cursor> {
   const { after, limit, ...call } = options;
@@ -14,28 +14,51 @@ export function pagesOf<T, Cursor extends string | number>(
       {
         ...question,
         query: { after: from, limit },
-        read: (body, headers) =>
-          Array.isArray(body) ? { items: body, next: nextOf(headers, cursorOf) } : undefined,
+        read(body, headers) {
+          if (!Array.isArray(body) || !body.every(isObject)) return undefined;
+          const text = nextOf(headers);
+          if (text === undefined) return { items: body, next: undefined };
+          const next = cursorOf(text, from);
+          return next === undefined ? undefined : { items: body, next };
+        },
       },
       call,
     );
   const first = ask(after);
   return Object.assign(first, {
     async *[Symbol.asyncIterator]() {
-      let page = await first;
-      yield* page.items;
-      while (page.next !== undefined) {
-        page = await ask(page.next);
-        yield* page.items;
+      let { items, next } = await first;
+      for (;;) {
+        for (const item of items) {
+          call.signal?.throwIfAborted();
+          yield item;
+        }
+        if (next === undefined) return;
+        ({ items, next } = await ask(next));
       }
     },
   });
 }
 
-/** What the `Link` of a page says (RFC 8288): only its cursor counts, for the shop may have moved. */
-function nextOf<Cursor>(headers: Headers, cursorOf: (text: string) => Cursor): Cursor | undefined {
-  const target = /<([^>]*)>\s*;\s*rel="next"/.exec(headers.get('link') ?? '')?.[1];
+/** The cursor in the `Link` of a page (RFC 8288); only that counts, for the shop may have moved. */
+function nextOf(headers: Headers): string | undefined {
+  const target = /<([^<>]*)>\s*;\s*rel="next"/.exec(headers.get('link') ?? '')?.[1];
   if (target === undefined) return undefined;
-  const after = new URLSearchParams(target.slice(target.indexOf('?') + 1)).get('after');
-  return after === null ? undefined : cursorOf(after);
+  return new URLSearchParams(target.slice(target.indexOf('?') + 1)).get('after') ?? '';
+}
+
+// A list that does not get further would be asked for for ever: then there is no cursor.
+
+/** Of a list by numbers. */
+export function numberAfter(text: string, from = -1): number | undefined {
+  return /^\d{1,15}$/.test(text) && Number(text) > from ? Number(text) : undefined;
+}
+
+/** Of a list by names. */
+export function nameAfter(text: string, from: string | undefined): string | undefined {
+  return text !== '' && text !== from ? text : undefined;
+}
+
+function isObject(item: unknown): boolean {
+  return typeof item === 'object' && item !== null;
 }

@@ -1,36 +1,45 @@
 import type { BazarError, ErrorCode } from './errors.js';
 
-/** What the same request may mend: nobody knows the outcome, or the shop said to come again. */
-const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'timeout',
-  'connection',
-  'request_timeout',
-  'too_many_requests',
-  'internal',
-  'unavailable',
-  'overloaded',
-  'storage_full',
-  'deadline_exceeded',
-]);
+type Failed = Pick<BazarError, 'code' | 'status'>;
 
-/** A gateway that is not ours answers so for a shop that it cannot reach. */
-const badGateways: ReadonlySet<number | undefined> = new Set([502, 503, 504]);
+/** What was found on this side: there was no answer, or not one of the shop. */
+const found: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['timeout', 'connection', 'contract']);
 
-export function mayPass({ code, status }: BazarError): boolean {
-  return passing.has(code) || (code === 'contract' && badGateways.has(status));
+/**
+ * Whether what was asked for may have been done. The shop says of some of its own failures that
+ * nothing was done, but in a sentence, for people.
+ */
+export function isOutcomeUnknown({ code, status = 0 }: Failed): boolean {
+  return found.has(code) || status >= 500;
 }
 
-const firstDelayMs = 100;
+/**
+ * Whether the same request may mend it: nobody knows the outcome, or it said to come again. A success
+ * that cannot be read may have been cut; one that is too large, which has no status, has not.
+ */
+export function mayPass({ code, status = 0 }: Failed): boolean {
+  if (code === 'timeout' || code === 'connection') return true;
+  if (code === 'contract' && status >= 200 && status < 300) return true;
+  return status >= 500 || status === 429 || status === 408;
+}
+
+/** With five repeats some three seconds in all, which is what a restart takes. */
+const firstDelayMs = 200;
 const maxDelayMs = 5000;
 
 /**
  * How long to wait before the repeat of this number, from 0: "full jitter" (Brooker, "Exponential
- * Backoff And Jitter", AWS 2015), and no less than what the shop asked for.
+ * Backoff And Jitter", AWS 2015), and no less than what the shop asked for, with room for all whom it told the same.
  *
  * @param random from 0 to 1
  */
-export function delayMs(repeat: number, { retryAfterMs = 0 }: BazarError, random: number): number {
-  return retryAfterMs + random * Math.min(maxDelayMs, firstDelayMs * 2 ** repeat);
+export function delayMs(
+  repeat: number,
+  { retryAfterMs = 0 }: Pick<BazarError, 'retryAfterMs'>,
+  random: number,
+): number {
+  const backoff = Math.min(maxDelayMs, firstDelayMs * 2 ** repeat);
+  return retryAfterMs + random * Math.max(backoff, retryAfterMs / 2);
 }
 
 /**
@@ -45,7 +54,7 @@ export function attemptMs(leftMs: number, repeatsLeft: number): number {
 export interface RetryBudget {
   /** Takes from the budget what a repeat costs, if that is there. */
   spend(): boolean;
-  /** A call has succeeded, after so many repeats. */
+  /** The shop has answered, after so many repeats. */
   earn(repeats: number): void;
 }
 

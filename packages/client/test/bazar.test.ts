@@ -1,4 +1,5 @@
-import { gateway } from '@bazar/contracts';
+import { getEventListeners } from 'node:events';
+import { catalogAdmin, gateway, orderAdmin } from '@bazar/contracts';
 import t from 'tap';
 import { checkResponses } from '../src/caller/check.js';
 import {
@@ -9,7 +10,7 @@ import {
   createAdmin,
   createBazar,
 } from '../src/index.js';
-import { cut, openEffects, openShop, problem, reply, silence } from './shop.js';
+import { cut, openBazar, openEffects, openShop, problem, reply, silence, sold } from './shop.js';
 
 const book = { id: 2, title: 'RPCs for Noobs', topic: 'distributed', quantity: 2, price: 50 };
 const order = {
@@ -61,11 +62,13 @@ t.test('when a call differs from its client, then the call holds', async (t) => 
 t.test('when a purchase is answered, then it is sold or sold out', async (t) => {
   const { baseUrl, heard } = await openShop(
     t,
-    reply({ message: 'bought book RPCs for Noobs', order }),
+    sold(order),
     reply({ message: 'Out of stock' }, { 'idempotency-replayed': 'true' }),
   );
   const bazar = createBazar({ baseUrl });
-  t.strictSame(await bazar.purchase(2), { result: 'sold', order, replayed: false });
+  const call = bazar.purchase(2);
+  const bought = { ...order, order_id: call.key };
+  t.strictSame(await call, { result: 'sold', order: bought, replayed: false });
   const key = order.order_id;
   t.strictSame(await bazar.purchase(2, { key }), { result: 'sold_out', replayed: true });
   t.match(heard[0], {
@@ -162,7 +165,9 @@ t.test('when an answer is against the contract, then the error says that', async
   };
   for (const [what, answer] of Object.entries(answers)) {
     const { baseUrl, heard } = await openShop(t, answer);
-    const call = createBazar({ baseUrl, maxResponseBytes: 5000 }).info(2, { requestId: 'mine' });
+    const call = createBazar({ baseUrl, maxResponseBytes: 5000, maxRetries: 0 }).info(2, {
+      requestId: 'mine',
+    });
     const error = await call.catch((reason: unknown) => reason);
     t.ok(error instanceof BazarContractError, what);
     t.match(error, { code: 'contract', requestId: 'mine', message: /^GET \/info\/:item_id/ }, what);
@@ -204,14 +209,14 @@ t.test('when an outcome is unknown, then the same request is sent again', async 
     problem('unavailable', 503, { 'retry-after': '3' }),
     problem('internal', 500),
     { status: 502, headers: { 'content-type': 'text/html' }, body: 'Bad Gateway' },
-    reply({ message: 'bought', order }, { 'idempotency-replayed': 'true' }),
+    sold(order, { 'idempotency-replayed': 'true' }),
   );
-  const bazar = createBazar({ baseUrl }, effects);
+  const bazar = openBazar({ baseUrl }, effects);
   t.match(await bazar.purchase(2), { result: 'sold', replayed: true });
   const keys = new Set(heard.map(({ headers }) => headers['idempotency-key']));
   const ids = new Set(heard.map(({ headers }) => headers['x-request-id']));
   t.strictSame([heard.length, keys.size, ids.size], [5, 1, 1]);
-  t.strictSame(pauses, [50, 3100, 200, 400], 'full jitter, and no less than was asked for');
+  t.strictSame(pauses, [100, 3750, 400, 800], 'full jitter, and no less than was asked for');
 });
 
 t.test('when a cut comes in the middle of an answer, then it is asked again', async (t) => {
@@ -224,13 +229,13 @@ t.test('when a cut comes in the middle of an answer, then it is asked again', as
     },
     reply(book),
   );
-  t.strictSame(await createBazar({ baseUrl }, effects).info(2), book);
+  t.strictSame(await openBazar({ baseUrl }, effects).info(2), book);
 });
 
 t.test('when nothing helps, then the last error is told, with the key', async (t) => {
   const { effects } = openEffects();
   const { baseUrl, heard } = await openShop(t, cut);
-  const bazar = createBazar({ baseUrl, maxRetries: 2 }, effects);
+  const bazar = openBazar({ baseUrl, maxRetries: 2 }, effects);
   const error = await bazar.purchase(2).catch((reason: unknown) => reason);
   t.ok(error instanceof BazarConnectionError);
   t.ok((error as BazarError).cause instanceof Error);
@@ -243,7 +248,7 @@ t.test('when nothing helps, then the last error is told, with the key', async (t
 t.test('when no time is left for a repeat, then there is none', async (t) => {
   const { effects, pauses } = openEffects();
   const { baseUrl, heard } = await openShop(t, problem('overloaded', 503, { 'retry-after': '20' }));
-  const bazar = createBazar({ baseUrl, timeoutMs: 10_000 }, effects);
+  const bazar = openBazar({ baseUrl, timeoutMs: 10_000 }, effects);
   await t.rejects(bazar.info(2), { code: 'overloaded', retryAfterMs: 20_000 });
   t.strictSame([heard.length, pauses], [1, []]);
 });
@@ -294,7 +299,7 @@ t.test('when a call is given up, then its reason is the error', async (t) => {
 t.test('when a shop is down, then its callers do not multiply the load', async (t) => {
   const { effects } = openEffects();
   const { baseUrl, heard } = await openShop(t, problem('unavailable', 503));
-  const bazar = createBazar({ baseUrl, timeoutMs: 1e9 }, effects);
+  const bazar = openBazar({ baseUrl, timeoutMs: 1e9 }, effects);
   for (let call = 0; call < 200; call += 1) await t.rejects(bazar.info(2), { code: 'unavailable' });
   t.equal(heard.length, 300, 'a hundred repeats, then none');
 });
@@ -304,6 +309,21 @@ t.test('when an option is wrong, then that is said by its name', (t) => {
   t.throws(() => createBazar({ baseUrl: '127.0.0.1:5000' }), /no base URL/);
   t.throws(() => createBazar({ baseUrl: 'ftp://shop' }), /no base URL/);
   t.throws(() => createBazar({ baseUrl: 'http://shop?x=1' }), /no base URL/);
+  const orderUrl = 'http://user:secret@shop';
+  t.throws(() => createAdmin({ catalogUrl: baseUrl, orderUrl }), /^orderUrl((?!secret).)*$/);
+  t.throws(() => createBazar({ baseUrl, token: 'sec\nret' }), /^token((?!sec).)*$/);
+  t.throws(() => createBazar({ baseUrl, fetch: 'x' as never }), /fetch/);
+  for (const [name, option] of [
+    ['Idempotency-Key', 'key'],
+    ['X-Request-Id', 'requestId'],
+    ['x-timeout-ms', 'timeoutMs'],
+    ['Content-Type', 'client itself'],
+  ] as const) {
+    const wrong = () => createBazar({ baseUrl, headers: { [name]: 'a' } });
+    t.throws(wrong, { name: 'TypeError', message: new RegExp(`${name}.*${option}`, 'i') });
+  }
+  const twice = { baseUrl, token: 'a', headers: { Authorization: 'Basic b' } };
+  t.throws(() => createBazar(twice), /authorization.*token/);
   t.throws(() => createBazar({ baseUrl, timeoutMs: 0 }), /timeoutMs/);
   t.throws(() => createBazar({ baseUrl, timeoutMs: Number.NaN }), /timeoutMs/);
   t.throws(() => createBazar({ baseUrl, maxRetries: 0.5 }), /maxRetries/);
@@ -316,6 +336,13 @@ t.test('when an argument has no form in a URL, then nothing is sent', async (t) 
   const bazar = createBazar({ baseUrl });
   await t.rejects(bazar.search(''), TypeError);
   await t.rejects(bazar.search('\ud800'), TypeError);
+  for (const dots of ['.', '..']) {
+    await t.rejects(bazar.search(dots), { name: 'TypeError', message: /^topic/ });
+    await t.rejects(bazar.order(dots), { name: 'TypeError', message: /^order_id/ });
+  }
+  for (const id of [1.5, -1, Number.NaN, 1e21, Number.POSITIVE_INFINITY]) {
+    await t.rejects(bazar.purchase(id), { name: 'TypeError', message: /^item_id/ });
+  }
   await t.rejects(bazar.info(2, { headers: { 'x-own': 'a\r\nb: c' } }), TypeError);
   t.equal(heard.length, 0);
 });
@@ -353,4 +380,213 @@ t.test('when the keeper changes something, then it is done at most once', async 
     'idempotency-key': /-7/,
   });
   t.equal(orders.heard[0]?.headers.authorization, 'Bearer secret');
+});
+
+t.test('when nobody knows what became of a purchase, then the error has its key', async (t) => {
+  const { effects } = openEffects();
+  const after = async (maxRetries: number, ...turns: Parameters<typeof openShop>[1][]) => {
+    const { baseUrl } = await openShop(t, ...turns);
+    const call = openBazar({ baseUrl, maxRetries }, effects).purchase(2);
+    const error = await call.catch((reason: unknown) => reason);
+    t.ok(error instanceof BazarError);
+    const { code, key } = error as BazarError;
+    return { code, isKnown: key === undefined, isItsOwn: key === call.key };
+  };
+  const missing = problem('book_not_found', 404);
+  const unknown = { isKnown: false, isItsOwn: true };
+  t.match(await after(0, missing), { code: 'book_not_found', isKnown: true });
+  t.match(await after(0, problem('too_many_requests', 429)), { isKnown: true });
+  t.match(await after(0, problem('unavailable', 503)), { code: 'unavailable', ...unknown });
+  t.match(await after(0, cut), { code: 'connection', ...unknown });
+  t.match(await after(0, { body: 'Hello' }), { code: 'contract', ...unknown });
+  t.match(await after(1, cut, missing), { code: 'book_not_found', ...unknown }, 'the first may');
+  t.match(await after(1, problem('too_many_requests', 429), missing), { isKnown: true });
+});
+
+t.test('when a purchase is ended by its caller, then its key is at hand', async (t) => {
+  const { baseUrl, heard } = await openShop(t, silence);
+  const giveUp = new AbortController();
+  const call = createBazar({ baseUrl }).purchase(2, { signal: giveUp.signal });
+  giveUp.abort(new Error('enough'));
+  await t.rejects(call, { message: 'enough' });
+  t.match(call.key, /-7/);
+  for (const { headers } of heard) t.equal(headers['idempotency-key'], call.key);
+});
+
+t.test('when many calls share a signal, then they add one listener to it', async (t) => {
+  const { baseUrl } = await openShop(t, reply(book));
+  const bazar = createBazar({ baseUrl });
+  const { signal } = new AbortController();
+  await Promise.all(Array.from({ length: 30 }, () => bazar.info(2, { signal })));
+  t.equal(getEventListeners(signal, 'abort').length, 1);
+  await bazar.info(2, { signal });
+  t.equal(getEventListeners(signal, 'abort').length, 1);
+});
+
+t.test('when somebody before the shop says when to come again, then that holds', async (t) => {
+  const html = { 'content-type': 'text/html' };
+  const date = { date: 'Sun, 22 Nov 2026 12:00:00 GMT' };
+  const turns = [
+    { status: 503, headers: { ...html, 'retry-after': '2' } },
+    { status: 429, headers: { ...html, ...date, 'retry-after': 'Sun, 22 Nov 2026 12:00:03 GMT' } },
+    { status: 500, headers: { ...html, 'retry-after': 'soon' } },
+    { status: 504, headers: { ...html, ...date, 'retry-after': 'Sun, 22 Nov 2026 11:59:00 GMT' } },
+  ];
+  const { effects, pauses } = openEffects(0);
+  const { baseUrl } = await openShop(t, ...turns, reply(book));
+  t.strictSame(await openBazar({ baseUrl }, effects).info(2), book);
+  t.strictSame(pauses, [2000, 3000, 0, 0], 'in seconds, as a date, and what is neither');
+});
+
+t.test('when a newer shop tells a problem, then it is told on', async (t) => {
+  const { baseUrl } = await openShop(t, problem('payment_required', 402, {}, 'pay first'));
+  await t.rejects(createBazar({ baseUrl }).info(2), {
+    code: 'contract',
+    status: 402,
+    message: /payment_required.*pay first/,
+  });
+});
+
+t.test('when an answer is to another question, then it is not taken', async (t) => {
+  const other = '0190a6f0-0000-7abc-8def-00000000000f';
+  const { baseUrl } = await openShop(t, reply({ message: 'bought', order }));
+  const bazar = createBazar({ baseUrl });
+  await t.rejects(bazar.purchase(2), { code: 'contract' }, 'the order of another key');
+  await t.rejects(bazar.purchase(3, { key: order.order_id }), { code: 'contract' }, 'another book');
+  const upper = { key: order.order_id.toUpperCase() };
+  t.match(await bazar.purchase(2, upper), { result: 'sold' }, 'the same key in capitals');
+  const shop = await openShop(t, reply(book), reply(order));
+  await t.rejects(createBazar(shop).info(3), { code: 'contract' });
+  await t.rejects(createBazar(shop).order(other), { code: 'contract' });
+  t.strictSame(await createBazar(shop).order(order.order_id), order);
+});
+
+t.test('when a list does not get further, then it ends with an error', async (t) => {
+  for (const after of ['7', '3', 'x', '', '-1', '1e3', '0x10']) {
+    const link = { link: `</search/x?after=${after}>; rel="next"` };
+    const { baseUrl, heard } = await openShop(t, reply([{ id: 7, title: 'A' }], link));
+    const read = async () => {
+      for await (const _book of createBazar({ baseUrl }).search('x')) t.ok(heard.length <= 2);
+    };
+    await t.rejects(read(), BazarContractError);
+  }
+});
+
+t.test('when a list is given up, then not even its page is read on', async (t) => {
+  const page = [1, 2, 3].map((id) => ({ id, title: 'A' }));
+  const { baseUrl } = await openShop(t, reply(page));
+  const giveUp = new AbortController();
+  const seen: number[] = [];
+  const read = async () => {
+    for await (const { id } of createBazar({ baseUrl }).search('x', { signal: giveUp.signal })) {
+      seen.push(id);
+      giveUp.abort(new Error('enough'));
+    }
+  };
+  await t.rejects(read(), { message: 'enough' });
+  t.strictSame(seen, [1]);
+});
+
+t.test('when a call fails, then the trace leads to its caller', async (t) => {
+  const { baseUrl } = await openShop(t, problem('book_not_found', 404));
+  const bazar = createBazar({ baseUrl });
+  async function asksForIt(how: 'plain' | 'withResponse'): Promise<unknown> {
+    if (how === 'plain') return await bazar.info(7);
+    return await bazar.info(7).withResponse();
+  }
+  for (const how of ['plain', 'withResponse'] as const) {
+    const error = await asksForIt(how).catch((reason: unknown) => reason);
+    t.match((error as Error).stack, /asksForIt/, how);
+  }
+});
+
+t.test('when the contract to check by is another one, then that is said', async (t) => {
+  const { baseUrl } = await openShop(t, reply({ balanced: 'nonsense' }));
+  const admin = createAdmin({ catalogUrl: baseUrl, orderUrl: baseUrl });
+  await t.rejects(admin.audit({ check: checkResponses(gateway) }), { message: /no route audit/ });
+  const check = checkResponses({ ...catalogAdmin, ...orderAdmin });
+  await t.rejects(admin.audit({ check }), { message: /in the body, \/\w+: Expected/ });
+});
+
+t.test('when a success cannot be read, then it is asked for again', async (t) => {
+  const { effects } = openEffects();
+  const json = { 'content-type': 'application/json' };
+  const cutShort = { headers: json, body: '{"message":"bought","order":{"or' };
+  const { baseUrl, heard } = await openShop(t, cutShort, sold(order));
+  t.match(await openBazar({ baseUrl }, effects).purchase(2), { result: 'sold' });
+  const keys = new Set(heard.map(({ headers }) => headers['idempotency-key']));
+  t.strictSame([heard.length, keys.size], [2, 1]);
+});
+
+t.test('when the shop sends elsewhere, then nobody goes there', async (t) => {
+  const other = await openShop(t, reply(book));
+  const { baseUrl, heard } = await openShop(t, {
+    status: 307,
+    headers: { location: `${other.baseUrl}/info/2` },
+  });
+  const bazar = createBazar({ baseUrl, token: 'secret' });
+  await t.rejects(bazar.info(2), { code: 'contract', status: 307 });
+  t.strictSame([heard.length, other.heard.length], [1, 0]);
+});
+
+t.test('when a part of an answer is nothing, then it is not passed on', async (t) => {
+  const { baseUrl } = await openShop(t, reply([null]), reply({ order: null }), reply({ book: 7 }));
+  const bazar = createBazar({ baseUrl });
+  await t.rejects(bazar.search('x'), BazarContractError);
+  await t.rejects(bazar.purchase(2), BazarContractError);
+  const admin = createAdmin({ catalogUrl: baseUrl, orderUrl: baseUrl });
+  await t.rejects(admin.update(2, { price: 1 }), BazarContractError);
+});
+
+t.test('when a caller gives up with an error of ours, then it is not asked again', async (t) => {
+  const { effects, pauses } = openEffects();
+  const { baseUrl, heard } = await openShop(t, silence);
+  const giveUp = new AbortController();
+  const call = openBazar({ baseUrl }, effects).info(2, { signal: giveUp.signal });
+  const reason = new BazarError('unavailable', 'a sibling failed', { requestId: 'r', status: 503 });
+  giveUp.abort(reason);
+  t.equal(await call.catch((error: unknown) => error), reason);
+  t.ok(heard.length <= 1);
+  t.strictSame(pauses, []);
+});
+
+t.test('when a pause takes too long, then nothing is sent after the deadline', async (t) => {
+  const { effects, pass } = openEffects();
+  const { baseUrl, heard } = await openShop(t, problem('unavailable', 503));
+  const asleep = {
+    ...effects,
+    async sleep() {
+      pass(60_000);
+    },
+  };
+  await t.rejects(openBazar({ baseUrl }, asleep).purchase(2), { code: 'unavailable', key: /-7/ });
+  t.equal(heard.length, 1);
+});
+
+t.test('when a failure says much, then the message stays one short line', async (t) => {
+  const { baseUrl } = await openShop(
+    t,
+    problem(
+      'book_not_found',
+      404,
+      { 'x-request-id': 'r'.repeat(65) },
+      `a\n\u001b[31m${'b'.repeat(9000)}`,
+    ),
+  );
+  const error = await createBazar({ baseUrl })
+    .info(2, { requestId: 'mine' })
+    .catch((reason: unknown) => reason);
+  t.ok(error instanceof BazarError);
+  t.match(error, { requestId: 'mine', message: /a \[31mb+$/ });
+  t.ok((error as BazarError).message.length < 600);
+});
+
+t.test('when the shop answers at all, then its repeats stay affordable', async (t) => {
+  const { effects } = openEffects();
+  const turns = Array.from({ length: 150 }, () => [cut, problem('book_not_found', 404)]).flat();
+  const { baseUrl } = await openShop(t, ...turns);
+  const bazar = openBazar({ baseUrl, timeoutMs: 1e9 }, effects);
+  for (let call = 0; call < 150; call += 1) {
+    await t.rejects(bazar.info(2), { code: 'book_not_found' });
+  }
 });

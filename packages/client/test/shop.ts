@@ -1,7 +1,9 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Test } from 'tap';
-import type { Effects } from '../src/index.js';
+import { bazarThrough } from '../src/bazar.js';
+import { createAsker, type Effects } from '../src/call.js';
+import type { Bazar, BazarOptions } from '../src/index.js';
 
 export interface Heard {
   readonly method: string | undefined;
@@ -37,6 +39,17 @@ export const problem = (
 
 export const cut: Turn = (_request, response) => response.socket?.resetAndDestroy();
 export const silence: Turn = () => {};
+
+/** A purchase that is made, under whatever key it comes. */
+export function sold(order: object, headers: Reply['headers'] = {}): Turn {
+  return (request, response) => {
+    const { headers: answer, body } = reply(
+      { message: 'bought', order: { ...order, order_id: request.headers['idempotency-key'] } },
+      headers,
+    );
+    response.writeHead(200, answer).end(body);
+  };
+}
 
 /** A server on a real socket that takes the turns one by one, and the last one for all further. */
 export async function openShop(t: Test, ...turns: readonly Turn[]) {
@@ -85,4 +98,9 @@ export function openEffects(random = 0.5) {
       time += ms;
     },
   };
+}
+
+/** A client with these effects. */
+export function openBazar({ baseUrl, ...client }: BazarOptions, effects: Effects): Bazar {
+  return bazarThrough(createAsker({ baseUrl }, client, effects));
 }

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { fetch as undiciFetch } from 'undici';
 import {
   type Bazar,
   type BazarError,
@@ -28,8 +29,11 @@ async function calls(bazar: Bazar, error: BazarError): Promise<void> {
   holds<Equal<typeof data.price, number>>();
 
   const purchase = await bazar.purchase(2, { key: 'a', signal: new AbortController().signal });
-  // @ts-expect-error: only what was sold has an order
-  purchase.order;
+  holds<Equal<typeof purchase.order, Order | undefined>>();
+  holds<Equal<ReturnType<typeof bazar.purchase>['key'], string>>();
+  // @ts-expect-error: a read has no key
+  bazar.info(2).key;
+  await bazar.info(2, { fetch: undiciFetch, headers: new Headers({ a: 'b' }) });
   if (purchase.result === 'sold') holds<Equal<typeof purchase.order, Order>>();
 
   // @ts-expect-error: ids are numbers

@@ -18,6 +18,7 @@ export function checkResponses(contract: Contract): ResponseCheck {
     }
   }
   return (name, body) => {
+    if (!Object.hasOwn(contract, name)) return `the contract to check by has no route ${name}`;
     const check = checks.get(name);
     if (check === undefined || check.Check(body)) return undefined;
     const error = check.Errors(body).First();
