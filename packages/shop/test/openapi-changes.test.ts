@@ -195,6 +195,7 @@ const breaking: readonly (readonly [Mutation, sentence: string])[] = [
     ],
     `${inGet}: the header x-key is required now`,
   ],
+  [[[...get, 'parameters'], without('X-Key')], `${inGet}: the header x-key is not taken any more`],
   [
     [
       [...get, 'parameters'],
@@ -277,7 +278,6 @@ const surprising: readonly (readonly [Mutation, sentence: string])[] = [
   ],
   [[[...get, 'responses', '409'], { description: 'Not now' }], `${inGet}: the answer 409 is new`],
   [[[...get, 'operationId'], 'oneWare'], `${inGet}: its operationId is oneWare now, was ware`],
-  [[[...get, 'parameters'], without('X-Key')], `${inGet}: the header x-key is not taken any more`],
 ];
 
 const harmless: readonly (readonly [Mutation, sentence: string | undefined])[] = [

@@ -152,11 +152,8 @@ function parametersOf(operation: Fields): Map<string, Fields> {
 
 function compareParameters(where: string, was: Fields, is: Fields): Change[] {
   return compareNamed(parametersOf(was), parametersOf(is), {
-    gone: (name) => {
-      // An unknown header does no harm; an unknown parameter of a query is refused.
-      const verdict = name.startsWith('header ') ? 'may surprise' : 'breaks';
-      return [{ verdict, where, what: `the ${name} is not taken any more` }];
-    },
+    // Of a query it would be refused; a header, as that of a key, would be heeded no more.
+    gone: (name) => [{ verdict: 'breaks', where, what: `the ${name} is not taken any more` }],
     added: (name, { required }) =>
       required === true
         ? [{ verdict: 'breaks', where, what: `the ${name} is new and required` }]
