@@ -6,7 +6,9 @@ export const Book = Type.Object(
     id: ItemId,
     title: Type.String(),
     topic: Type.String(),
+    /** How many copies are left. */
     quantity: Type.Integer({ minimum: 0 }),
+    /** In the currency of the shop, with at most two decimals. */
     price: Type.Number({ minimum: 0 }),
   },
   {
@@ -37,7 +39,9 @@ export type NewBook = Static<typeof NewBook>;
 
 const change = {
   price: Type.Optional(Price),
+  /** The stock from now on. */
   quantity: Type.Optional(Quantity),
+  /** How many copies more or, below zero, less. */
   quantity_delta: Type.Optional(Type.Integer({ minimum: -1_000_000_000, maximum: 1_000_000_000 })),
 };
 

@@ -13,10 +13,13 @@ import {
 } from './fields.js';
 
 const orderFields = {
+  /** The key of its purchase. */
   order_id: Type.String({ description: 'A UUID; the purchase was made under it as its key.' }),
   item_id: ItemId,
   title: Type.String(),
+  /** What was paid, in the currency of the shop. */
   price: Type.Number({ minimum: 0 }),
+  /** When the sale was decided, as ISO 8601 in UTC. */
   timestamp: Timestamp,
 };
 export const Order = Type.Object(orderFields, { title: 'Order' });
