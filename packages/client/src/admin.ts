@@ -1,9 +1,17 @@
-import type { Audit, Book, BookChange, NewBook, NumberedOrder } from '@bazar/contracts';
+import type {
+  Audit,
+  Book,
+  BookChange,
+  catalogAdmin,
+  NewBook,
+  NumberedOrder,
+  orderAdmin,
+} from '@bazar/contracts';
 import { type Asker, type Call, createAsker, type Pages, realEffects, type Write } from './call.js';
 import type { CallOptions, ClientOptions, PageOptions, WriteOptions } from './options.js';
 import { numberAfter, pagesOf } from './pages.js';
 import { catalogRoutes, orderRoutes } from './routes.js';
-import { objectWith } from './shape.js';
+import { isObject } from './shape.js';
 
 export interface AdminOptions extends ClientOptions {
   /** Where the catalog is, as `http://127.0.0.1:5001`. */
@@ -57,40 +65,34 @@ export interface Admin {
  */
 export function createAdmin({ catalogUrl, orderUrl, ...client }: AdminOptions): Admin {
   return adminThrough(
-    createAsker({ catalogUrl }, client, realEffects),
-    createAsker({ orderUrl }, client, realEffects),
+    createAsker<typeof catalogAdmin>(catalogRoutes, { catalogUrl }, client, realEffects),
+    createAsker<typeof orderAdmin>(orderRoutes, { orderUrl }, client, realEffects),
   );
 }
 
-function adminThrough(catalog: Asker, order: Asker): Admin {
+function adminThrough(catalog: Asker<typeof catalogAdmin>, order: Asker<typeof orderAdmin>): Admin {
   return {
-    update: (item_id, body, { key = catalog.newKey(), ...call } = {}) =>
+    update: (item_id, body, call) =>
       catalog.write(
-        {
-          name: 'update',
-          route: catalogRoutes.update,
-          params: { item_id },
-          body,
-          key,
-          read: readBook,
-        },
+        'update',
+        { params: { item_id }, body },
+        ({ book }) => (isObject(book) && book.id === item_id ? book : undefined),
         call,
       ),
-    addBook: (body, { key = catalog.newKey(), ...call } = {}) =>
-      catalog.write(
-        { name: 'addBook', route: catalogRoutes.addBook, body, key, read: readBook },
-        call,
+    addBook: (body, call) =>
+      catalog.write('addBook', { body }, ({ book }) => (isObject(book) ? book : undefined), call),
+    orders: (options) =>
+      pagesOf(
+        (query, read, call) => order.ask('orders', { query }, read, call),
+        numberAfter,
+        options,
       ),
-    orders: (call) =>
-      pagesOf(order, { name: 'orders', route: orderRoutes.orders }, numberAfter, call),
     audit: (call) =>
       order.ask(
-        { name: 'audit', route: orderRoutes.audit, read: objectWith<Audit>('balanced') },
+        'audit',
+        {},
+        (audit) => (typeof audit.balanced === 'boolean' ? audit : undefined),
         call,
       ),
   };
 }
-
-const readWritten = objectWith<{ book: unknown }>('book');
-const isBook = objectWith<Book>('id');
-const readBook = (body: unknown): Book | undefined => isBook(readWritten(body)?.book);

@@ -1,9 +1,17 @@
-import type { Book, BookTitle, Order, TopicCount } from '@bazar/contracts';
+import type {
+  Book,
+  BookTitle,
+  gateway,
+  Order,
+  PurchaseAnswer,
+  ResponseHeaders,
+  TopicCount,
+} from '@bazar/contracts';
 import { type Asker, type Call, createAsker, type Pages, realEffects, type Write } from './call.js';
 import type { CallOptions, ClientOptions, PageOptions, WriteOptions } from './options.js';
 import { nameAfter, numberAfter, pagesOf } from './pages.js';
-import { shopRoutes as routes } from './routes.js';
-import { objectWith } from './shape.js';
+import { type Shop, shopRoutes } from './routes.js';
+import { isObject } from './shape.js';
 
 export interface BazarOptions extends ClientOptions {
   /** Where the shop's gateway is, as `http://127.0.0.1:5000`. */
@@ -87,67 +95,68 @@ export interface Bazar {
  * @throws TypeError that names the option that is wrong
  */
 export function createBazar({ baseUrl, ...client }: BazarOptions): Bazar {
-  return bazarThrough(createAsker({ baseUrl }, client, realEffects));
+  return bazarThrough(createAsker<Shop>(shopRoutes, { baseUrl }, client, realEffects));
 }
 
-export function bazarThrough(asker: Asker): Bazar {
+export function bazarThrough(asker: Asker<Shop>): Bazar {
   return {
-    search: (topic, call) =>
+    search: (topic, options) =>
       pagesOf(
-        asker,
-        { name: 'search', route: routes.search, params: { topic } },
+        (query, read, call) => asker.ask('search', { params: { topic }, query }, read, call),
         numberAfter,
-        call,
+        options,
       ),
     info: (item_id, call) =>
       asker.ask(
-        {
-          name: 'info',
-          route: routes.info,
-          params: { item_id },
-          read: objectWith<Book>('id', item_id),
-        },
+        'info',
+        { params: { item_id } },
+        (book) => (book.id === item_id ? book : undefined),
         call,
       ),
-    purchase: (item_id, { key = asker.newKey(), ...call } = {}) =>
+    purchase: (item_id, call) =>
       asker.write(
-        {
-          name: 'purchase',
-          route: routes.purchase,
-          params: { item_id },
-          key,
-          read: purchaseOf(item_id, key),
-        },
+        'purchase',
+        { params: { item_id } },
+        (body, headers, key) => purchaseOf(body, headers, item_id, key),
         call,
       ),
     order: (order_id, call) =>
       asker.ask(
-        {
-          name: 'order',
-          route: routes.order,
-          params: { order_id },
-          read: objectWith<Order>('order_id', canonical(order_id)),
-        },
+        'order',
+        { params: { order_id } },
+        (order) => (isSameId(order.order_id, order_id) ? order : undefined),
         call,
       ),
-    topics: (call) => pagesOf(asker, { name: 'topics', route: routes.topics }, nameAfter, call),
+    topics: (options) =>
+      pagesOf(
+        (query, read, call) => asker.ask('topics', { query }, read, call),
+        nameAfter,
+        options,
+      ),
   };
 }
 
-const readSold = objectWith<{ order: unknown }>('order');
-const readSoldOut = objectWith<{ message: unknown }>('message', 'Out of stock');
-
-/** A UUID is the same in small letters, and so the shop writes it. */
-const canonical = (id: string) => String(id).toLowerCase();
+const replayedHeader = 'Idempotency-Replayed' satisfies keyof ResponseHeaders<
+  typeof gateway.purchase
+>;
 
 /** Somebody between us and the shop may have kept the answer to another purchase. */
-function purchaseOf(itemId: number, key: string) {
-  const isOfItem = objectWith<Order>('item_id', itemId);
-  const isOfKey = objectWith<Order>('order_id', canonical(key));
-  return (body: unknown, headers: Headers): PurchaseResult | undefined => {
-    const replayed = headers.get('idempotency-replayed') === 'true';
-    const order = isOfItem(isOfKey(readSold(body)?.order));
-    if (order !== undefined) return { result: 'sold', order, replayed };
-    return readSoldOut(body) && { result: 'sold_out', replayed };
-  };
+function purchaseOf(
+  body: PurchaseAnswer,
+  headers: Headers,
+  itemId: number,
+  key: string,
+): PurchaseResult | undefined {
+  const replayed = headers.get(replayedHeader) === 'true';
+  if (!('order' in body)) {
+    return body.message === 'Out of stock' ? { result: 'sold_out', replayed } : undefined;
+  }
+  const { order } = body;
+  const isThis = isObject(order) && order.item_id === itemId && isSameId(order.order_id, key);
+  return isThis ? { result: 'sold', order, replayed } : undefined;
+}
+
+/** UUIDs are the same in large letters; the shop writes them in small ones. */
+function isSameId(id: string, asked: string): boolean {
+  return id === String(asked).toLowerCase();
 }

@@ -1,3 +1,4 @@
+import type { Body, Contract, gateway, Input, Request, Route } from '@bazar/contracts';
 import { v7 as uuidv7 } from 'uuid';
 import { onAbort } from './abort.js';
 import { bodyOf, requestIdOf } from './answer.js';
@@ -9,6 +10,7 @@ import {
   type ClientOptions,
   type Settings,
   settingsOf,
+  type WriteOptions,
 } from './options.js';
 import {
   attemptMs,
@@ -18,6 +20,10 @@ import {
   mayPass,
   type RetryBudget,
 } from './retry.js';
+import type { Wire } from './routes.js';
+import { isObject } from './shape.js';
+
+const keyHeader = 'idempotency-key' satisfies keyof Request<typeof gateway.purchase>['headers'];
 
 /** What calls need of the world around them. */
 export interface Effects {
@@ -63,27 +69,41 @@ export interface Page<T, Cursor> {
 /** A list under way: a promise of its first page, and all of its items in turn. */
 export type Pages<T, Cursor> = Call<Page<T, Cursor>> & AsyncIterable<T>;
 
-/** What one method asks for. */
-export interface Question<T> {
-  /** The name of the route in its contract. */
+/** What is asked of a route: what its contract takes, but for the headers, which are ours. */
+type Asked<R extends Route> = Omit<Input<R>, 'headers'>;
+
+/**
+ * What is returned of a body, which is an object or a list of objects, but not more than that is
+ * known; undefined when it answers another question.
+ */
+type Read<R extends Route, T> = (body: Body<R>, headers: Headers) => T | undefined;
+
+/** Asks the questions of one contract, by the names of its routes. */
+export interface Asker<C extends Contract> {
+  ask<Name extends keyof C & string, T>(
+    name: Name,
+    asked: Asked<C[Name]>,
+    read: Read<C[Name], T>,
+    options?: CallOptions,
+  ): Call<T>;
+  /** The same for what is done at most once, under a key. */
+  write<Name extends keyof C & string, T>(
+    name: Name,
+    asked: Asked<C[Name]>,
+    read: (body: Body<C[Name]>, headers: Headers, key: string) => T | undefined,
+    options?: WriteOptions,
+  ): Write<T>;
+}
+
+/** A question as it is sent. */
+interface Question {
   readonly name: string;
   /** Its method and its pattern, as `GET /info/:item_id`. */
   readonly route: string;
-  readonly params?: Readonly<Record<string, string | number>> | undefined;
-  readonly query?: Readonly<Record<string, string | number | undefined>>;
+  readonly params?: Readonly<Record<string, unknown>>;
+  readonly query?: Readonly<Record<string, unknown>>;
   readonly body?: unknown;
-  /** The key of what is done at most once. */
   readonly key?: string;
-  /** What is returned of the body; undefined when the body cannot be that. */
-  readonly read: (body: unknown, headers: Headers) => T | undefined;
-}
-
-/** Asks the questions of one client. */
-export interface Asker {
-  ask<T>(question: Question<T>, options?: CallOptions): Call<T>;
-  /** The same for what is done at most once. */
-  write<T>(question: Question<T> & { readonly key: string }, options?: CallOptions): Write<T>;
-  newKey(): string;
 }
 
 export const realEffects: Effects = {
@@ -108,29 +128,50 @@ export const realEffects: Effects = {
  * @param address the base URL, and the name of the option that it comes from
  * @throws TypeError that names the option that is wrong
  */
-export function createAsker(
+export function createAsker<C extends Contract>(
+  routes: Wire<C>,
   address: Readonly<Record<string, string>>,
   client: ClientOptions,
   effects: Effects,
-): Asker {
-  const [[name, text] = ['baseUrl', '']] = Object.entries(address);
-  const baseUrl = baseUrlOf(name, text);
+): Asker<C> {
+  const [[option, text] = ['baseUrl', '']] = Object.entries(address);
+  const baseUrl = baseUrlOf(option, text);
   const budget = createRetryBudget();
   // What is wrong in the options of the client is said at once, not by the first call.
   settingsOf(client);
 
-  async function perform<T>(question: Question<T>, options: CallOptions): Promise<WithResponse<T>> {
+  async function perform(question: Question, options: CallOptions): Promise<Answered> {
     const settings = settingsOf(client, options);
     settings.signal?.throwIfAborted();
     const request = requestOf(question, baseUrl, settings, effects.newId);
-    return readAnswer(question, settings, await repeat(request, settings, budget, effects));
+    const answered = await repeat(request, settings, budget, effects);
+    const complaint = complaintOf(question.name, answered.body, settings);
+    if (complaint !== undefined) throw breach(answered, complaint);
+    return answered;
   }
 
-  const ask: Asker['ask'] = (question, options = {}) => callOf(perform(question, options));
+  async function answer<T>(
+    answered: Promise<Answered>,
+    read: (body: never, headers: Headers) => T | undefined,
+  ): Promise<WithResponse<T>> {
+    const { request, answer, body } = await answered;
+    const { status, headers } = answer;
+    // Of the contract as far as was checked; each `read` takes nothing else for granted.
+    const data = read(body as never, headers);
+    if (data === undefined) throw breach(await answered, 'it does not answer what was asked');
+    return { data, status, headers, requestId: requestIdOf(request, headers) };
+  }
+
   return {
-    ask,
-    write: (question, options) => Object.assign(ask(question, options), { key: question.key }),
-    newKey: effects.newId,
+    ask: (name, asked, read, options = {}) =>
+      callOf(answer(perform({ name, route: routes[name], ...asked }, options), read)),
+    write(name, asked, read, { key = effects.newId(), ...options } = {}) {
+      const question = { name, route: routes[name], ...asked, key };
+      const answered = answer(perform(question, options), (body: never, headers) =>
+        read(body, headers, key),
+      );
+      return Object.assign(callOf(answered), { key });
+    },
   };
 }
 
@@ -195,25 +236,22 @@ function inTotal(
   return new BazarTimeoutError(message, { requestId, key, cause: error });
 }
 
-function readAnswer<T>(
-  { name, read }: Question<T>,
-  { check }: Settings,
-  { request, answer, body }: Answered,
-): WithResponse<T> {
-  const { status, headers } = answer;
+/** What is wrong with a body, if anything: at the least it is an object, or a list of them. */
+function complaintOf(name: string, body: unknown, { check }: Settings): string | undefined {
+  const parts: readonly unknown[] = Array.isArray(body) ? body : [body];
+  if (!parts.every(isObject)) return 'there is what is no object';
+  return check?.(name, body);
+}
+
+function breach({ request, answer }: Answered, complaint: string): BazarContractError {
   const { label, key } = request;
+  const { status, headers } = answer;
   const requestId = requestIdOf(request, headers);
-  const complaint = check?.(name, body);
-  const data = complaint === undefined ? read(body, headers) : undefined;
-  if (data === undefined) {
-    const what = complaint ?? 'it does not answer what was asked';
-    throw new BazarContractError(`${label}: in the body, ${what}`, { requestId, key, status });
-  }
-  return { data, status, headers, requestId };
+  return new BazarContractError(`${label}: in the body, ${complaint}`, { requestId, key, status });
 }
 
 function requestOf(
-  { route, params = {}, query = {}, body, key }: Question<unknown>,
+  { route, params = {}, query = {}, body, key }: Question,
   baseUrl: string,
   { headers: given, requestId = '' }: Settings,
   newId: () => string,
@@ -233,7 +271,7 @@ function requestOf(
       ...Object.fromEntries(given),
       accept: 'application/json, application/problem+json',
       'x-request-id': name,
-      ...(key !== undefined && { 'idempotency-key': key }),
+      ...(key !== undefined && { [keyHeader]: key }),
       ...(body !== undefined && { 'content-type': 'application/json' }),
     },
     body: body === undefined ? undefined : JSON.stringify(body),

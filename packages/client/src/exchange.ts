@@ -23,6 +23,9 @@ export interface HttpAnswer {
   readonly text: string;
 }
 
+/** What the shop takes has seven digits. */
+const maxPatienceMs = 9_999_999;
+
 /** Ends a call whose answer is too large. */
 class TooLarge extends Error {}
 
@@ -38,8 +41,10 @@ export async function exchange(
   timeoutMs: number,
 ): Promise<HttpAnswer> {
   const { label, method, url, body, requestId, key } = request;
-  // What is left of the caller's patience goes along, so that nobody works for a gone caller.
-  const headers = { ...request.headers, 'x-timeout-ms': String(Math.min(timeoutMs, 9_999_999)) };
+  // What is left of the caller's patience goes along, so that nobody works for a gone caller: a
+  // little less, for the shop knows more of what became of it than our clock does.
+  const patience = Math.min(Math.max(1, Math.floor(timeoutMs * 0.95)), maxPatienceMs);
+  const headers = { ...request.headers, 'x-timeout-ms': String(patience) };
   const facts = { requestId, key };
   signal?.throwIfAborted();
   const controller = new AbortController();

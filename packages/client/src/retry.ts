@@ -54,7 +54,7 @@ export function attemptMs(leftMs: number, repeatsLeft: number): number {
 export interface RetryBudget {
   /** Takes from the budget what a repeat costs, if that is there. */
   spend(): boolean;
-  /** The shop has answered, after so many repeats. */
+  /** The shop has answered, after so many repeats: what the last one cost comes back. */
   earn(repeats: number): void;
 }
 
@@ -74,7 +74,7 @@ export function createRetryBudget(): RetryBudget {
       return true;
     },
     earn(repeats) {
-      tokens = Math.min(budget.full, tokens + Math.max(budget.success, repeats * budget.repeat));
+      tokens = Math.min(budget.full, tokens + (repeats > 0 ? budget.repeat : budget.success));
     },
   };
 }

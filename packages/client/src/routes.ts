@@ -4,9 +4,12 @@ import type { Contract, catalogAdmin, gateway, orderAdmin } from '@bazar/contrac
  * A contract reduced to what a browser needs of it; the rest of it is used by its types alone, so
  * that no schema is shipped.
  */
-type Wire<C extends Contract> = {
+export type Wire<C extends Contract> = {
   readonly [Name in keyof C]: `${C[Name]['method']} ${C[Name]['url']}`;
 };
+
+/** What a gateway is asked for by programs. */
+export type Shop = Omit<typeof gateway, 'home'>;
 
 /** The routes of the gateway. */
 export const shopRoutes = {
@@ -15,7 +18,7 @@ export const shopRoutes = {
   topics: 'GET /topics',
   purchase: 'POST /purchase/:item_id',
   order: 'GET /orders/:order_id',
-} as const satisfies Wire<Omit<typeof gateway, 'home'>>;
+} as const satisfies Wire<Shop>;
 
 /** The routes of the catalog that are its keeper's. */
 export const catalogRoutes = {

@@ -9,6 +9,7 @@ import {
   BazarTimeoutError,
   createAdmin,
   createBazar,
+  type Fetch,
 } from '../src/index.js';
 import { cut, openBazar, openEffects, openShop, problem, reply, silence, sold } from './shop.js';
 
@@ -590,3 +591,98 @@ t.test('when the shop answers at all, then its repeats stay affordable', async (
     await t.rejects(bazar.info(2), { code: 'book_not_found' });
   }
 });
+
+t.test(
+  'when a call is repeated, then each attempt says what is left of the patience',
+  async (t) => {
+    const { effects, pass } = openEffects();
+    const { baseUrl, heard } = await openShop(
+      t,
+      problem('unavailable', 503),
+      problem('unavailable', 503),
+      reply(book),
+    );
+    const passing = {
+      ...effects,
+      async sleep() {
+        pass(1000);
+      },
+    };
+    await openBazar({ baseUrl, timeoutMs: 10_000, maxRetries: 2 }, passing).info(2);
+    t.strictSame(
+      heard.map(({ headers }) => Number(headers['x-timeout-ms'])),
+      [4750, 4275, 7600],
+      'a little less than half, and in the end than all of it',
+    );
+  },
+);
+
+t.test('when a call ends before its answer, then the connection is let go', async (t) => {
+  const signals: AbortSignal[] = [];
+  const deaf: Fetch = (_url, { signal }) => {
+    signals.push(signal);
+    return new Promise(() => {});
+  };
+  const bazar = createBazar({ baseUrl: 'http://127.0.0.1:1', fetch: deaf, maxRetries: 0 });
+  await t.rejects(bazar.info(2, { timeoutMs: 20 }), BazarTimeoutError);
+  t.ok(signals[0]?.aborted);
+});
+
+t.test('when a list has options, then all of its pages have them', async (t) => {
+  const link = { link: '</search/x?after=1>; rel=next' };
+  const { baseUrl, heard } = await openShop(t, reply([{ id: 1, title: 'A' }], link), reply([]));
+  const options = { token: 'secret', headers: { 'x-own': 'a' }, requestId: 'mine' };
+  const seen: number[] = [];
+  for await (const { id } of createBazar({ baseUrl }).search('x', options)) seen.push(id);
+  t.strictSame(seen, [1]);
+  t.equal(heard.length, 2);
+  for (const { headers } of heard) {
+    t.match(headers, { authorization: 'Bearer secret', 'x-own': 'a', 'x-request-id': 'mine' });
+  }
+});
+
+t.test('when an answer comes in pieces, then its letters stay whole', async (t) => {
+  const title = 'Ünïcödé — 書店';
+  const bytes = Buffer.from(JSON.stringify({ ...book, title }));
+  const { baseUrl } = await openShop(t, (_request, response) => {
+    response.writeHead(200, { 'content-type': 'Application/JSON ; charset=utf-8' });
+    const send = (at: number): void => {
+      if (at === bytes.length) response.end();
+      else response.write(bytes.subarray(at, at + 1), () => setImmediate(send, at + 1));
+    };
+    send(0);
+  });
+  t.match(await createBazar({ baseUrl }).info(2), { title });
+});
+
+t.test(
+  'when every answer is checked, then every call has a contract to be checked by',
+  async (t) => {
+    const { baseUrl } = await openShop(t, reply({ wrong: true }));
+    const complaints = new Set<string>();
+    const check = (route: string) => {
+      complaints.add(route);
+      return 'all is wrong';
+    };
+    const bazar = createBazar({ baseUrl, check });
+    const admin = createAdmin({ catalogUrl: baseUrl, orderUrl: baseUrl, check });
+    const calls = [
+      () => bazar.search('x'),
+      () => bazar.info(2),
+      () => bazar.topics(),
+      () => bazar.purchase(2),
+      () => bazar.order(order.order_id),
+      () => admin.addBook({ title: 'A', topic: 'b', quantity: 1, price: 1 }),
+      () => admin.update(2, { price: 1 }),
+      () => admin.orders(),
+      () => admin.audit(),
+    ];
+    for (const call of calls) {
+      const asked: PromiseLike<unknown> = call();
+      await t.rejects(Promise.resolve(asked), { message: /all is wrong/ });
+    }
+    const { home: _home, ...shop } = gateway;
+    const routes = Object.keys({ ...shop, ...catalogAdmin, ...orderAdmin });
+    t.strictSame([...complaints].toSorted(), routes.toSorted());
+  },
+);

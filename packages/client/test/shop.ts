@@ -4,6 +4,7 @@ import type { Test } from 'tap';
 import { bazarThrough } from '../src/bazar.js';
 import { createAsker, type Effects } from '../src/call.js';
 import type { Bazar, BazarOptions } from '../src/index.js';
+import { type Shop, shopRoutes } from '../src/routes.js';
 
 export interface Heard {
   readonly method: string | undefined;
@@ -102,5 +103,5 @@ export function openEffects(random = 0.5) {
 
 /** A client with these effects. */
 export function openBazar({ baseUrl, ...client }: BazarOptions, effects: Effects): Bazar {
-  return bazarThrough(createAsker({ baseUrl }, client, effects));
+  return bazarThrough(createAsker<Shop>(shopRoutes, { baseUrl }, client, effects));
 }

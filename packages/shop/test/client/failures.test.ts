@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { BazarError, createAdmin, createBazar } from '@bazar/client';
-import { Failure, type FailureCode, failureCodes, gateway } from '@bazar/contracts';
+import { Failure, type FailureCode, failureCodes, failures, gateway } from '@bazar/contracts';
 import { buildOrder, createPurchases, openCsvStore } from '@bazar/order';
 import { createService, mount } from '@bazar/service';
 import { nodeDisk } from '@bazar/storage';
@@ -196,7 +196,7 @@ t.test('every failure of the table arrives as the error of its code', async (t) 
         (reason: unknown) => reason,
       );
       t.ok(met instanceof BazarError, String(met));
-      t.match(met, { code, requestId: /^[\w-]+$/ });
+      t.match(met, { code, status: failures[code].status, requestId: /^[\w-]+$/ });
     });
   }
 });

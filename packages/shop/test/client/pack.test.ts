@@ -87,6 +87,11 @@ t.test('when the packages are installed from their archives, then they work', as
       'package/package.json',
       'package/src/*.ts',
     ]);
+    const modules = (folder: string, kind: string) =>
+      files
+        .filter((file) => file.startsWith(`package/${folder}/`) && file.endsWith(kind))
+        .map((file) => file.slice(`package/${folder}/`.length, -kind.length));
+    t.strictSame(modules('dist', '.js'), modules('src', '.ts'), 'what was built, of what is there');
     const { stdout: manifest } = await run('tar', ['-xzOf', archive, 'package/package.json']);
     t.notMatch(manifest, /workspace:|catalog:/, 'what it needs is named as others can find it');
   }
