@@ -16,7 +16,7 @@ import { injectTransport } from '@bazar/client/inject';
 import { type Contract, catalog, Failure, gateway, health, order } from '@bazar/contracts';
 import { catalogInternal, gatewayInternal, orderInternal } from '@bazar/contracts/internal';
 import { buildOrder, createPurchases, openCsvStore as openOrderStore } from '@bazar/order';
-import type { Replicas } from '@bazar/service/replicas';
+import { createReplicas, type Replicas, watchAddresses } from '@bazar/service/replicas';
 import { nodeDisk } from '@bazar/storage';
 import t, { type Test } from 'tap';
 import { buildGateway } from '../src/app.js';
@@ -45,6 +45,8 @@ const books = [
 /** Stands between the gateway and a service; carries every request on unless told. */
 type Wire = (carry: Transport) => Transport;
 const carries: Wire = (carry) => carry;
+
+const log = () => {};
 
 const after = (ms: number, run: () => void) => {
   const timer = setTimeout(run, ms);
@@ -122,9 +124,13 @@ async function open(
       asked.push(`${request.method} ${request.path}`);
       return wires[service](inject)(request);
     };
-    const headers = tokenOfGateway ? { authorization: `Bearer ${tokenOfGateway}` } : {};
-    const caller = createCaller(contract, transport, { check: checkResponses(contract), headers });
-    return { next: () => caller, close: async () => undefined };
+    return createReplicas(contract, {
+      addresses: watchAddresses(['http://127.0.0.1'], { log }),
+      connect: () => Object.assign(transport, { close: async () => undefined }),
+      check: checkResponses(contract),
+      token: tokenOfGateway,
+      log,
+    });
   }
   const states: { catalog: 'ok' | Failure; order: 'ok' | Failure } = { catalog: 'ok', order: 'ok' };
   const upstreams = {
@@ -588,13 +594,15 @@ t.test('when the gateway is connected over sockets, then it finds both services'
   );
   const [CATALOG_URLS = '', ORDER_URLS = ''] = urls;
   const config = readGatewayConfig({ CATALOG_URLS, ORDER_URLS, SERVICE_TOKEN: token });
-  const upstreams = connectUpstreams(config);
+  const upstreams = connectUpstreams(config, log);
   const buying = createBuying({ purchase: purchaseThrough(upstreams.purchases), after });
   t.same(await upstreams.health(), { catalog: 'ok', order: 'ok' });
   const wish = { order_id: key, item_id: 2, request_id: 'r' };
   t.match(await buying.buy(wish), { answer: { order: { order_id: key } }, replayed: false });
-  t.match((await upstreams.orders.next().order({ params: { order_id: key } })).body, { price: 50 });
-  t.match((await upstreams.catalog.next().info({ params: { item_id: 2 } })).body, { quantity: 1 });
+  const [orders] = upstreams.orders.each();
+  const [catalogs] = upstreams.catalog.each();
+  t.match((await orders?.order({ params: { order_id: key } }))?.body, { price: 50 });
+  t.match((await catalogs?.info({ params: { item_id: 2 } }))?.body, { quantity: 1 });
   await orderApp.close();
   t.match(await upstreams.health(), {
     catalog: 'ok',
