@@ -8,7 +8,12 @@ import {
   outcomesUnknown,
 } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
-import { connectReplicas, type Replicas, watchAddresses } from '@bazar/service/replicas';
+import {
+  connectReplicas,
+  type Replicas,
+  type ReplicasLog,
+  watchAddresses,
+} from '@bazar/service/replicas';
 import type { Config } from './config.js';
 import type { LeaseEffects } from './lease.js';
 import type { Purchase } from './purchase.js';
@@ -65,9 +70,7 @@ const policy = {
   leaseAttemptMs: 400,
 };
 
-export type LogUpstreams = (level: 'info' | 'warn', sentence: string, cause?: unknown) => void;
-
-export function connectUpstreams(config: Config, log: LogUpstreams): Upstreams {
+export function connectUpstreams(config: Config, log: ReplicasLog): Upstreams {
   const { SERVICE_TOKEN: token } = config;
   const addresses = {
     catalog: watchAddresses(splitUrls(config.CATALOG_URLS), { log }),

@@ -8,7 +8,12 @@ import {
   type SaleOutcome,
 } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
-import { connectReplicas, type Replicas, watchAddresses } from '@bazar/service/replicas';
+import {
+  connectReplicas,
+  type Replicas,
+  type ReplicasLog,
+  watchAddresses,
+} from '@bazar/service/replicas';
 import type { AuditEffects } from './audit.js';
 import type { Sell } from './purchase.js';
 import type { ReadFeed } from './recovery.js';
@@ -25,8 +30,6 @@ export interface Catalogs extends CatalogCalls {
   live(): number;
   close(): Promise<void>;
 }
-
-export type LogCatalogs = (level: 'info' | 'warn', sentence: string, cause?: unknown) => void;
 
 const policy = {
   /** Two batches at a time, the feed's long poll, and an audit or two. */
@@ -49,7 +52,7 @@ const policy = {
 export function connectCatalogs(
   urls: string,
   token: string | undefined,
-  log: LogCatalogs,
+  log: ReplicasLog,
 ): Catalogs {
   const addresses = watchAddresses(splitUrls(urls), { log });
   const catalogs = connectReplicas(catalogInternal, { addresses, token, log, ...policy });

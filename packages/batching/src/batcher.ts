@@ -128,7 +128,7 @@ export function createBatcher<I, O>(
       if (closed) return Promise.reject(new BatcherClosed());
       if (queue.length >= maxQueue) return Promise.reject(new QueueFull(maxQueue));
       const answered = new Promise<O>((resolve, reject) => queue.push({ item, resolve, reject }));
-      if (running < mostInFlight() && !isDeferred && queue.length >= inFlight) {
+      if (!isDeferred && queue.length >= inFlight && running < mostInFlight()) {
         isDeferred = true;
         // Deferred to the end of the event loop's poll phase, all the requests that were parsed in
         // it share this batch; started at once, the first of them would travel alone.

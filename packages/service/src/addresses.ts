@@ -14,8 +14,11 @@ export interface Found {
   readonly family: number;
 }
 
+/** Says what has become of replicas and their names, one line for each change. */
+export type ReplicasLog = (level: 'info' | 'warn', sentence: string, cause?: unknown) => void;
+
 export interface AddressesEffects {
-  readonly log: (level: 'info' | 'warn', sentence: string, cause?: unknown) => void;
+  readonly log: ReplicasLog;
   /** All addresses of a name; the system's own resolver unless told. */
   readonly lookup?: (hostname: string) => Promise<readonly Found[]>;
   /** Waits so many milliseconds, then runs; the returned function takes the order back. */

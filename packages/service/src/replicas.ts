@@ -8,13 +8,13 @@ import { checkResponses } from '@bazar/client/check';
 import { type UndiciOptions, undiciTransport } from '@bazar/client/undici';
 import { type Contract, Failure } from '@bazar/contracts';
 import { withOutcomeUnknown } from '@bazar/contracts/internal';
-import { type Addresses, type Endpoint, nameOf } from './addresses.js';
+import { type Addresses, type Endpoint, nameOf, type ReplicasLog } from './addresses.js';
 import { createChoice } from './choice.js';
 import { createRepeatBudget } from './repeat-budget.js';
 import { type Attempt, createReplica, type Replica } from './replica.js';
 import { isUnanswered } from './verdict.js';
 
-export { type Addresses, type AddressesEffects, type Found, watchAddresses } from './addresses.js';
+export { type Addresses, type Found, type ReplicasLog, watchAddresses } from './addresses.js';
 export type { Attempt } from './replica.js';
 
 /** What any connection to replicas needs. */
@@ -23,7 +23,7 @@ interface Common {
   readonly addresses: Addresses;
   /** The bearer token that their internal routes take. */
   readonly token?: string | undefined;
-  readonly log: (level: 'info' | 'warn', sentence: string, cause?: unknown) => void;
+  readonly log: ReplicasLog;
 }
 
 export interface ReplicasEffects extends Common {
