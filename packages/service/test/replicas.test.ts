@@ -57,6 +57,8 @@ async function openReplica(t: Test, behaviour: Behaviour = answers) {
     request.resume();
     request.on('end', () => replica.behaviour(response, request));
   });
+  // Idle connections are the other side's to close, or a test could not tell who closed them.
+  server.keepAliveTimeout = 0;
   async function listen(port = 0): Promise<number> {
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
@@ -205,6 +207,24 @@ t.test(
   },
 );
 
+t.test('when many calls break at one moment, then that is one failure', async (t) => {
+  const replicas = [await openReplica(t), await openReplica(t)] as const;
+  const [broken] = replicas;
+  const { buy, live, clock } = openAll(t, replicas);
+  for (const replica of replicas) replica.hold();
+  const calls = Array.from({ length: 12 }, () => buy());
+  await until(() => sum(countsOf(replicas)) === 12);
+  broken.behaviour = answers;
+  replicas[1].behaviour = answers;
+  broken.server.closeAllConnections();
+  replicas[1].release(6);
+  await Promise.all(calls);
+  t.same([...countsOf(replicas), live()], [6, 12, 1]);
+  clock.now += 250;
+  await buy();
+  t.same([...countsOf(replicas), live()], [7, 12, 2], 'it is tried after the first pause');
+});
+
 t.test('when a replica does not answer as it should, then another one is asked', async (t) => {
   const cases: Readonly<Record<string, Behaviour>> = {
     'it breaks the connection': breaks,
@@ -341,21 +361,25 @@ t.test('when somebody waits in a long poll, then its replica is no busier', asyn
   for (const replica of replicas) replica.hold();
   const poll = { ...patient, isLongPoll: true };
   const gone = new AbortController();
-  const polls = [1, 2, 3].map(() =>
+  const startPoll = () =>
     ask(
       (replica, { timeoutMs }) =>
         replica.purchases({ body: { purchases } }, { timeoutMs, signal: gone.signal }),
       poll,
-    ),
-  );
-  await until(() => sum(countsOf(replicas)) === 3);
-  t.same(countsOf(replicas), [2, 1]);
-  const calls = [1, 2, 3, 4].map(() => buy());
+    );
+  const polls = [startPoll()];
+  await until(() => sum(countsOf(replicas)) === 1);
+  const calls = [buy()];
+  await until(() => sum(countsOf(replicas)) === 2);
+  polls.push(startPoll(), startPoll(), startPoll());
+  await until(() => sum(countsOf(replicas)) === 5);
+  t.same(countsOf(replicas), [4, 1], 'whoever only waits is idle');
+  calls.push(buy(), buy());
   await until(() => sum(countsOf(replicas)) === 7);
-  t.same(countsOf(replicas), [4, 3], 'calls are shared as if nobody polled');
+  t.same(countsOf(replicas), [5, 2], 'and is asked first');
   gone.abort();
   for (const given of polls) await t.rejects(given, { name: 'AbortError' });
-  t.same([...countsOf(replicas), live()], [4, 3, 2], 'what is given up is not repeated');
+  t.same([...countsOf(replicas), live()], [5, 2, 2], 'what is given up is not repeated');
   for (const replica of replicas) replica.release(9);
   await Promise.all(calls);
 });
