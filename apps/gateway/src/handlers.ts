@@ -1,5 +1,5 @@
 import { canonicalId, Failure, type gateway } from '@bazar/contracts';
-import { type gatewayInternal, keeperHeader, within } from '@bazar/contracts/internal';
+import { type gatewayInternal, keeperHeader, patienceMs, within } from '@bazar/contracts/internal';
 import {
   callerOf,
   etagOf,
@@ -15,6 +15,12 @@ import { homePage } from './home.js';
 import type { Lease } from './lease.js';
 import type { Buying } from './purchase.js';
 import type { Upstreams } from './upstreams.js';
+
+/**
+ * A read takes milliseconds, and to ask for it twice does no harm: a replica that is silent for so
+ * long leaves most of the time to others.
+ */
+const reads = { timeoutMs: patienceMs, attemptTimeoutMs: 2000 };
 
 type Asking = Parameters<typeof callerOf>[0];
 
@@ -68,9 +74,9 @@ export function gatewayHandlers(
     const { timeoutMs } = callerOf(request);
     const ask = async () => keptOf(request.routeOptions.url ?? '', await fetch());
     if (timeoutMs === 0) throw new Failure('deadline_exceeded', 'no time was left');
-    const reading = cache.read(request.raw.url ?? '', subject, ask);
+    const answer = cache.read(request.raw.url ?? '', subject, ask);
     const { kept, status } =
-      timeoutMs === undefined ? await reading : await within(reading, timeoutMs, after);
+      timeoutMs === undefined ? await answer : await within(answer, timeoutMs, after);
     const { body, etag, link } = kept;
     reply.header('Cache-Status', `bazar; ${status}`);
     if (link !== undefined) reply.header('Link', link);
@@ -83,17 +89,28 @@ export function gatewayHandlers(
     search: (request, reply) =>
       read(request, reply, 'titles', () => {
         const { params, query } = request;
-        return catalog.next().search({ params, query }, onward(request));
+        return catalog.ask(
+          (replica, { timeoutMs }) =>
+            replica.search({ params, query }, { ...onward(request), timeoutMs }),
+          reads,
+        );
       }),
     info: (request, reply) =>
       read(request, reply, request.params.item_id, () => {
         const { params } = request;
-        return catalog.next().info({ params }, onward(request, { [keeperHeader]: instance }));
+        const call = onward(request, { [keeperHeader]: instance });
+        return catalog.ask(
+          (replica, { timeoutMs }) => replica.info({ params }, { ...call, timeoutMs }),
+          reads,
+        );
       }),
     topics: (request, reply) =>
       read(request, reply, 'titles', () => {
         const { query } = request;
-        return catalog.next().topics({ query }, onward(request));
+        return catalog.ask(
+          (replica, { timeoutMs }) => replica.topics({ query }, { ...onward(request), timeoutMs }),
+          reads,
+        );
       }),
     async purchase(request, reply) {
       const key = request.headers['idempotency-key'];
@@ -105,14 +122,19 @@ export function gatewayHandlers(
         ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
         ...(traceparent !== undefined && { traceparent }),
       });
-      if (replayed) reply.header('Idempotency-Replayed', 'true');
+      // Under a key that was made here nobody can have asked before: it was this gateway, or an order
+      // service, that asked again. Of a key of the caller's own nobody can tell, and `true` is so.
+      if (replayed && key !== undefined) reply.header('Idempotency-Replayed', 'true');
       return ready(answer);
     },
     async order(request, reply) {
       const { params } = request;
-      const { timeoutMs } = callerOf(request);
-      const call = { ...onward(request), ...(timeoutMs !== undefined && { timeoutMs }) };
-      const { body } = await orders.next().order({ params }, call);
+      const { timeoutMs: patience = patienceMs } = callerOf(request);
+      const call = onward(request);
+      const { body } = await orders.ask(
+        (replica, { timeoutMs }) => replica.order({ params }, { ...call, timeoutMs }),
+        { ...reads, timeoutMs: patience },
+      );
       return representation(request, reply, ready(body));
     },
   };

@@ -2,8 +2,11 @@ import { type LeaseEnd, type LeaseRequest, leaseTerms } from '@bazar/contracts/i
 import type { After } from './after.js';
 
 export interface LeaseEffects {
-  /** Asks a catalog to confirm the lease or to give a new one; resolves to its epoch. */
-  readonly renew: (request: LeaseRequest, timeoutMs: number) => Promise<string>;
+  /**
+   * Asks a catalog to confirm the lease or to give a new one; resolves to its epoch. Where several
+   * are asked in turn, it calls `onSend` right before each request: the last one is the confirmed.
+   */
+  readonly renew: (request: LeaseRequest, timeoutMs: number, onSend: () => void) => Promise<string>;
   /** Gives the lease back; it may fail, and then runs out by itself. */
   readonly giveBack: (lease: LeaseEnd, timeoutMs: number) => Promise<void>;
   /** A new lease begins, and with it must nothing be left that was kept before. */
@@ -46,11 +49,14 @@ export function createLease(effects: LeaseEffects): Lease {
   let asking: Promise<void> = Promise.resolve();
 
   async function ask(url: string): Promise<void> {
-    const sent = { monotonic: monotonic(), wall: wall() };
+    const begun = { monotonic: monotonic(), wall: wall() };
+    let sent = begun;
     try {
       const known = epoch;
       const request = { instance, url, ...(known !== undefined && { epoch: known }) };
-      const granted = await renew(request, leaseTerms.termMs);
+      const granted = await renew(request, leaseTerms.termMs, () => {
+        sent = { monotonic: monotonic(), wall: wall() };
+      });
       if (granted !== known) {
         epoch = granted;
         onNewEpoch();
@@ -68,7 +74,7 @@ export function createLease(effects: LeaseEffects): Lease {
       isWarned = true;
     }
     if (stopped) return;
-    const spentMs = monotonic() - sent.monotonic;
+    const spentMs = monotonic() - begun.monotonic;
     cancel = after(Math.max(0, leaseTerms.renewalMs - spentMs), () => start(url));
   }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { createLogger, runMain, serve } from '@bazar/service';
+import { createLogger, reasonOf, runMain, serve } from '@bazar/service';
 import { after } from './after.js';
 import { buildGateway } from './app.js';
 import { createCache } from './cache.js';
@@ -11,8 +11,14 @@ import { connectUpstreams, giveBackThrough, purchaseThrough, renewThrough } from
 await runMain(async () => {
   const config = readGatewayConfig(process.env);
   const logger = createLogger('gateway', config.LOG_LEVEL);
-  const upstreams = connectUpstreams(config);
-  const buying = createBuying({ after, purchase: purchaseThrough(upstreams.purchases) });
+  const upstreams = connectUpstreams(config, (level, sentence, cause) =>
+    logger[level]({ reason: reasonOf(cause) }, sentence),
+  );
+  const buying = createBuying({
+    after,
+    purchase: purchaseThrough(upstreams.purchases),
+    replicas: upstreams.purchases.live,
+  });
   const cache = createCache({ isLive: () => lease.isLive() });
   const lease = createLease({
     renew: renewThrough(upstreams.leases),

@@ -17,6 +17,8 @@ export type Purchase = (
 
 export interface BuyEffects {
   readonly purchase: Purchase;
+  /** How many order services take batches now; one unless told. */
+  readonly replicas?: () => number;
   readonly after: After;
   /** Milliseconds on a clock that only goes forward. */
   readonly now?: () => number;
@@ -25,7 +27,7 @@ export interface BuyEffects {
 }
 
 /** One call carries at most this many purchases; more waiting than `maxQueue` is overload. */
-const policy = { maxBatch: 1024, maxQueue: 20_000, maxInFlight: 2 };
+const policy = { maxBatch: 1024, maxQueue: 20_000, maxInFlightPerReplica: 2 };
 
 export interface Buying {
   /**
@@ -37,13 +39,17 @@ export interface Buying {
   close(): Promise<void>;
 }
 
-export function createBuying({ purchase, after, now, defer }: BuyEffects): Buying {
+export function createBuying(effects: BuyEffects): Buying {
+  const { purchase, replicas = () => 1, after, now, defer } = effects;
+  const { maxBatch, maxQueue, maxInFlightPerReplica } = policy;
   const idOf = ({ order_id }: PurchaseOperation | PurchaseOutcome) => order_id;
   const hop = createHop<PurchaseOperation, PurchaseOutcome>({
     send: purchase,
     idOf,
     idOfOutcome: idOf,
-    ...policy,
+    maxBatch,
+    maxQueue,
+    maxInFlight: () => maxInFlightPerReplica * replicas(),
     now,
     defer,
   });

@@ -1,14 +1,21 @@
-import { catalog, Failure, health, order } from '@bazar/contracts';
+import { type Contract, catalog, Failure, health, order } from '@bazar/contracts';
 import {
+  aged,
   batchTimeoutMs,
   catalogInternal,
   type LeaseEnd,
-  type LeaseRequest,
   orderInternal,
+  outcomesUnknown,
 } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
-import { connectReplicas, type Replicas } from '@bazar/service/replicas';
+import {
+  connectReplicas,
+  type Replicas,
+  type ReplicasLog,
+  watchAddresses,
+} from '@bazar/service/replicas';
 import type { Config } from './config.js';
+import type { LeaseEffects } from './lease.js';
 import type { Purchase } from './purchase.js';
 
 /** The services behind the gateway. */
@@ -19,7 +26,7 @@ export interface Upstreams {
   readonly purchases: Replicas<typeof orderInternal>;
   /** Leases are renewed over a connection of their own, which nothing else can hold up. */
   readonly leases: Replicas<typeof catalogInternal>;
-  /** Per service `ok`, or what is wrong with it, in its own words if it answers. */
+  /** Per service `ok` if a replica is, or what is wrong with them, in their own words if they answer. */
   health(): Promise<{ catalog: 'ok' | Failure; order: 'ok' | Failure }>;
   close(): Promise<void>;
 }
@@ -50,21 +57,36 @@ const policy = {
     maxResponseBytes: 64 * 1024,
   },
   healthTimeoutMs: 1000,
+  /**
+   * An order service asks another catalog after three seconds of silence, and a slow one needs
+   * another second. Whoever gave up on the order service before that would take the silence of a
+   * catalog for its own, and have all of it done twice.
+   */
+  purchaseAttemptMs: 6000,
+  /**
+   * Asked for a third of a term after the last one, a lease whose catalog is silent is asked of
+   * another so early that it does not lapse in between: 333 ms and 400 ms leave a quarter of a term.
+   */
+  leaseAttemptMs: 400,
 };
 
-export function connectUpstreams(config: Config): Upstreams {
+export function connectUpstreams(config: Config, log: ReplicasLog): Upstreams {
   const { SERVICE_TOKEN: token } = config;
-  const catalogUrls = splitUrls(config.CATALOG_URLS);
-  const orderUrls = splitUrls(config.ORDER_URLS);
+  const addresses = {
+    catalog: watchAddresses(splitUrls(config.CATALOG_URLS), { log }),
+    order: watchAddresses(splitUrls(config.ORDER_URLS), { log }),
+  };
+  const catalogs = { addresses: addresses.catalog, log };
+  const orders = { addresses: addresses.order, log };
   const upstreams = {
-    catalog: connectReplicas(catalog, { urls: catalogUrls, ...policy.reads }),
-    orders: connectReplicas(order, { urls: orderUrls, ...policy.reads }),
-    leases: connectReplicas(catalogInternal, { urls: catalogUrls, token, ...policy.leases }),
-    purchases: connectReplicas(orderInternal, { urls: orderUrls, token, ...policy.batches }),
+    catalog: connectReplicas(catalog, { ...catalogs, ...policy.reads }),
+    orders: connectReplicas(order, { ...orders, ...policy.reads }),
+    leases: connectReplicas(catalogInternal, { ...catalogs, token, ...policy.leases }),
+    purchases: connectReplicas(orderInternal, { ...orders, token, ...policy.batches }),
   };
   const checks = {
-    catalog: connectReplicas(health, { urls: catalogUrls, ...policy.health }),
-    order: connectReplicas(health, { urls: orderUrls, ...policy.health }),
+    catalog: connectReplicas(health, { ...catalogs, ...policy.health }),
+    order: connectReplicas(health, { ...orders, ...policy.health }),
   };
   return {
     ...upstreams,
@@ -76,40 +98,64 @@ export function connectUpstreams(config: Config): Upstreams {
       return { catalog: catalogHealth, order: orderHealth };
     },
     async close() {
+      for (const watched of Object.values(addresses)) watched.close();
       const all = [...Object.values(upstreams), ...Object.values(checks)];
       await Promise.all(all.map((replicas) => replicas.close()));
     },
   };
 }
 
-/** The batches of `createBuying`, each sent to the order service whose turn it is. */
-export function purchaseThrough(purchases: Pick<Replicas<typeof orderInternal>, 'next'>): Purchase {
-  return async (operations) => {
-    const timeoutMs = batchTimeoutMs(operations);
-    const input = { body: { purchases: [...operations] } };
-    return (await purchases.next().purchases(input, { timeoutMs })).body.outcomes;
-  };
+/** What of replicas the use cases need. */
+type Asked<C extends Contract> = Pick<Replicas<C>, 'ask'>;
+
+/** The batches of `createBuying`, as calls of the order service. */
+export function purchaseThrough(purchases: Asked<typeof orderInternal>): Purchase {
+  return (operations) =>
+    purchases.ask(
+      async (replica, { timeoutMs, spentMs, mayBeDone }) => {
+        const items = spentMs > 0 ? aged(operations, spentMs) : [...operations];
+        const { body } = await replica.purchases({ body: { purchases: items } }, { timeoutMs });
+        return mayBeDone ? outcomesUnknown(body.outcomes) : body.outcomes;
+      },
+      { timeoutMs: batchTimeoutMs(operations), attemptTimeoutMs: policy.purchaseAttemptMs },
+    );
 }
 
-/** The renewals of `createLease`, each asked of the catalog whose turn it is. */
-export function renewThrough(leases: Pick<Replicas<typeof catalogInternal>, 'next'>) {
-  return async (body: LeaseRequest, timeoutMs: number): Promise<string> =>
-    (await leases.next().leases({ body }, { timeoutMs })).body.epoch;
+/** The renewals of `createLease`: any catalog can grant them. */
+export function renewThrough(leases: Asked<typeof catalogInternal>): LeaseEffects['renew'] {
+  return (body, timeoutMs, onSend) =>
+    leases.ask(
+      async (replica, attempt) => {
+        onSend();
+        return (await replica.leases({ body }, { timeoutMs: attempt.timeoutMs })).body.epoch;
+      },
+      { timeoutMs, attemptTimeoutMs: policy.leaseAttemptMs },
+    );
 }
 
-/** The end of a lease, told to the catalog whose turn it is. */
-export function giveBackThrough(leases: Pick<Replicas<typeof catalogInternal>, 'next'>) {
+/** The end of a lease, told to any catalog. */
+export function giveBackThrough(leases: Asked<typeof catalogInternal>) {
   return async (body: LeaseEnd, timeoutMs: number): Promise<void> => {
-    await leases.next().endLease({ body }, { timeoutMs });
+    await leases.ask(
+      (replica, attempt) => replica.endLease({ body }, { timeoutMs: attempt.timeoutMs }),
+      { timeoutMs, attemptTimeoutMs: timeoutMs },
+    );
   };
 }
 
+/** All replicas are asked, and the first that is well speaks for them: one is enough to work. */
 async function askHealth(replicas: Replicas<typeof health>): Promise<'ok' | Failure> {
   try {
-    await replicas.next().ready({}, { timeoutMs: policy.healthTimeoutMs });
+    await Promise.any(
+      replicas.each().map((replica) => replica.ready({}, { timeoutMs: policy.healthTimeoutMs })),
+    );
     return 'ok';
   } catch (error) {
-    if (error instanceof Failure) return error;
-    throw error;
+    const failures: unknown[] = error instanceof AggregateError ? error.errors : [error];
+    // Where only room is missing, reading goes on, and that is the most that can be said.
+    const told = failures.filter((failure) => failure instanceof Failure);
+    const best = told.find(({ code }) => code === 'storage_full') ?? told[0];
+    if (best === undefined) throw error;
+    return best;
   }
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import {
   buildCatalog,
@@ -13,10 +15,18 @@ import {
 import { createCaller, type Transport } from '@bazar/client/caller';
 import { checkResponses } from '@bazar/client/check';
 import { injectTransport } from '@bazar/client/inject';
-import { type Contract, catalog, Failure, gateway, health, order } from '@bazar/contracts';
+import {
+  type Contract,
+  catalog,
+  Failure,
+  gateway,
+  health,
+  order,
+  problemOf,
+} from '@bazar/contracts';
 import { catalogInternal, gatewayInternal, orderInternal } from '@bazar/contracts/internal';
 import { buildOrder, createPurchases, openCsvStore as openOrderStore } from '@bazar/order';
-import type { Replicas } from '@bazar/service/replicas';
+import { createReplicas, type Replicas, watchAddresses } from '@bazar/service/replicas';
 import { nodeDisk } from '@bazar/storage';
 import t, { type Test } from 'tap';
 import { buildGateway } from '../src/app.js';
@@ -45,6 +55,8 @@ const books = [
 /** Stands between the gateway and a service; carries every request on unless told. */
 type Wire = (carry: Transport) => Transport;
 const carries: Wire = (carry) => carry;
+
+const log = () => {};
 
 const after = (ms: number, run: () => void) => {
   const timer = setTimeout(run, ms);
@@ -122,9 +134,13 @@ async function open(
       asked.push(`${request.method} ${request.path}`);
       return wires[service](inject)(request);
     };
-    const headers = tokenOfGateway ? { authorization: `Bearer ${tokenOfGateway}` } : {};
-    const caller = createCaller(contract, transport, { check: checkResponses(contract), headers });
-    return { next: () => caller, close: async () => undefined };
+    return createReplicas(contract, {
+      addresses: watchAddresses(['http://127.0.0.1'], { log }),
+      connect: () => Object.assign(transport, { close: async () => undefined }),
+      check: checkResponses(contract),
+      token: tokenOfGateway,
+      log,
+    });
   }
   const states: { catalog: 'ok' | Failure; order: 'ok' | Failure } = { catalog: 'ok', order: 'ok' };
   const upstreams = {
@@ -588,13 +604,15 @@ t.test('when the gateway is connected over sockets, then it finds both services'
   );
   const [CATALOG_URLS = '', ORDER_URLS = ''] = urls;
   const config = readGatewayConfig({ CATALOG_URLS, ORDER_URLS, SERVICE_TOKEN: token });
-  const upstreams = connectUpstreams(config);
+  const upstreams = connectUpstreams(config, log);
   const buying = createBuying({ purchase: purchaseThrough(upstreams.purchases), after });
   t.same(await upstreams.health(), { catalog: 'ok', order: 'ok' });
   const wish = { order_id: key, item_id: 2, request_id: 'r' };
   t.match(await buying.buy(wish), { answer: { order: { order_id: key } }, replayed: false });
-  t.match((await upstreams.orders.next().order({ params: { order_id: key } })).body, { price: 50 });
-  t.match((await upstreams.catalog.next().info({ params: { item_id: 2 } })).body, { quantity: 1 });
+  const [orders] = upstreams.orders.each();
+  const [catalogs] = upstreams.catalog.each();
+  t.match((await orders?.order({ params: { order_id: key } }))?.body, { price: 50 });
+  t.match((await catalogs?.info({ params: { item_id: 2 } }))?.body, { quantity: 1 });
   await orderApp.close();
   t.match(await upstreams.health(), {
     catalog: 'ok',
@@ -606,6 +624,168 @@ t.test('when the gateway is connected over sockets, then it finds both services'
   });
   await buying.close();
   await upstreams.close();
+});
+
+type Front = (request: IncomingMessage, response: ServerResponse, body: string) => void;
+
+/** A service behind a socket of its own, as one of its replicas; it may be told to fail. */
+async function openFront(t: Test, app: Awaited<ReturnType<typeof openServices>>['orderApp']) {
+  const carry: Front = async ({ method, url = '', headers }, response, payload) => {
+    const answer = await app.inject({
+      method: method === 'POST' ? 'POST' : 'GET',
+      url,
+      headers,
+      ...(payload !== '' && { payload }),
+    });
+    response.writeHead(answer.statusCode, { 'content-type': answer.headers['content-type'] ?? '' });
+    response.end(answer.body);
+  };
+  const front = { asked: [] as string[], does: carry, carry, url: '' };
+  const server = createServer(async (request, response) => {
+    let body = '';
+    for await (const part of request) body += part;
+    front.asked.push(`${request.method} ${request.url}`);
+    front.does(request, response, body);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return Object.assign(front, { url: `http://127.0.0.1:${port}` });
+}
+
+/** A gateway before two replicas of each service, all over sockets. */
+async function openReplicated(t: Test) {
+  const leasing = createLeases({
+    invalidate: async () => undefined,
+    // Nobody was before this catalog, so its first wait is for nobody.
+    after: (ms, run) => after(ms > 1000 ? 0 : ms, run),
+    monotonic: () => performance.now(),
+    newId: randomUUID,
+    log,
+  });
+  const services = await openServices(t, {}, leasing);
+  const open2 = (app: typeof services.orderApp) =>
+    Promise.all([openFront(t, app), openFront(t, app)]);
+  const catalogs = await open2(services.catalogApp);
+  const orders = await open2(services.orderApp);
+  const urlsOf = (fronts: typeof orders) => fronts.map(({ url }) => url).join();
+  const config = readGatewayConfig({
+    CATALOG_URLS: urlsOf(catalogs),
+    ORDER_URLS: urlsOf(orders),
+    LOG_LEVEL: 'silent',
+  });
+  const upstreams = connectUpstreams(config, log);
+  const { purchases, leases, live } = { ...upstreams, live: upstreams.purchases.live };
+  const buying = createBuying({ purchase: purchaseThrough(purchases), replicas: live, after });
+  const cache = createCache({ isLive: () => false });
+  const lease = createLease({
+    renew: renewThrough(leases),
+    giveBack: giveBackThrough(leases),
+    onNewEpoch: cache.forgetAll,
+    after,
+    monotonic: () => performance.now(),
+    wall: Date.now,
+    newId: randomUUID,
+    log,
+  });
+  const app = buildGateway(
+    { upstreams, buying, cache, lease },
+    { config, ready: upstreams.health },
+  );
+  t.teardown(async () => {
+    await app.close();
+    await buying.close();
+    await upstreams.close();
+  });
+  return { app, upstreams, catalogs, orders };
+}
+
+const askedOf = (fronts: readonly { asked: string[] }[]) => fronts.flatMap(({ asked }) => asked);
+
+t.test('when the answer to a batch is lost, then another replica gives it again', async (t) => {
+  const { app, orders } = await openReplicated(t);
+  /** Whoever is asked next does it, and dies over the answer. */
+  const loseNext = () => {
+    for (const front of orders) {
+      front.does = async (request, response, body) => {
+        for (const each of orders) each.does = each.carry;
+        front.carry(request, Object.assign(response, { end: () => response.destroy() }), body);
+      };
+    }
+  };
+  loseNext();
+  const first = await app.inject(buy(2));
+  t.match(first, { statusCode: 200, body: /bought book RPCs for Noobs/ });
+  t.equal(first.headers['idempotency-replayed'], undefined, 'the caller has asked once');
+  t.same(askedOf(orders), ['POST /purchases', 'POST /purchases']);
+  t.match((await app.inject('/info/2')).json(), { quantity: 1 }, 'one copy is sold');
+  loseNext();
+  const keyed = await app.inject(buy(2, withKey(key)));
+  t.match(keyed.json(), { order: { order_id: key } });
+  t.equal(keyed.headers['idempotency-replayed'], 'true', 'of a key of his own nobody can tell');
+  t.match((await app.inject('/info/2')).json(), { quantity: 0 });
+});
+
+t.test('when one replica may have sold and the other refused, then it is unknown', async (t) => {
+  const { app, orders } = await openReplicated(t);
+  const refuse: Front = (_request, response, body) => {
+    const [{ order_id }] = JSON.parse(body).purchases;
+    const problem = { code: 'storage_full', detail: 'no room', nothing_done: true };
+    const outcomes = [{ order_id, result: 'failed', problem }];
+    response.setHeader('content-type', 'application/json').end(JSON.stringify({ outcomes }));
+  };
+  for (const front of orders) front.does = refuse;
+  const refused = await app.inject(buy(2));
+  t.match(refused.json(), {
+    code: 'storage_full',
+    detail: /no room\. This request bought nothing/,
+  });
+  for (const front of orders) {
+    front.does = (_request, response) => {
+      for (const each of orders) each.does = refuse;
+      response.destroy();
+    };
+  }
+  const unknown = await app.inject(buy(2));
+  t.match(unknown.json(), { code: 'storage_full', detail: /no room\. Whether order .* not known/ });
+});
+
+t.test('when a replica is away, then reads, leases and health go on', async (t) => {
+  const { app, upstreams, catalogs, orders } = await openReplicated(t);
+  const breaks: Front = (_request, response) => response.destroy();
+  const [catalog0, catalog1] = catalogs;
+  const [order0, order1] = orders;
+  catalog0.does = order0.does = breaks;
+  for (const url of ['/info/1', '/topics', '/search/distributed', '/info/1']) {
+    t.equal((await app.inject(url)).statusCode, 200, url);
+  }
+  const request = { instance: randomUUID(), url: 'http://127.0.0.1:5000' };
+  const asked = () => askedOf(catalogs).filter((each) => each === 'POST /leases').length;
+  const renew = renewThrough(upstreams.leases);
+  const sends: number[] = [];
+  for (let time = 1; time <= 4; time += 1) {
+    await t.resolves(renew(request, 10_000, () => sends.push(asked())));
+  }
+  t.equal(sends.length, asked(), 'each request is counted from its own time');
+  t.ok(asked() > 4, 'some were sent twice');
+  const healthy = { status: 'ok', dependencies: { catalog: 'ok', order: 'ok' } };
+  t.same((await app.inject('/health/ready')).json(), healthy, 'one of each is enough');
+  catalog1.does = breaks;
+  t.match((await app.inject('/health/ready')).json(), {
+    code: 'unavailable',
+    detail: /^catalog: GET \/health\/ready: no whole/,
+  });
+  catalog1.does = catalog1.carry;
+  order1.does = (_request, response) => {
+    const problem = problemOf(new Failure('storage_full', 'storage: the log has no room'), 'r');
+    response.writeHead(503, { 'content-type': 'application/problem+json' });
+    response.end(JSON.stringify(problem));
+  };
+  t.match((await app.inject('/health/ready')).json(), { code: 'storage_full' }, 'reading goes on');
 });
 
 t.test(

@@ -7,14 +7,16 @@ import { createLease } from '../src/lease.js';
 function openLease() {
   const random = createRandom('lease');
   const clock = createClock({ random });
-  const catalog = { epoch: 'one', answerMs: 1, isAway: false };
+  const catalog = { epoch: 'one', answerMs: 1, silentMs: 0, isAway: false };
   const asked: (string | undefined)[] = [];
   const returned: LeaseEnd[] = [];
   let epochs = 0;
   const wall = { offset: 1_000_000 };
   const lease = createLease({
-    async renew({ epoch }) {
+    async renew({ epoch }, _timeoutMs, onSend) {
       asked.push(epoch);
+      if (catalog.silentMs > 0) await clock.sleep(catalog.silentMs);
+      onSend();
       await clock.sleep(catalog.answerMs);
       if (catalog.isAway) throw new Error('away');
       return catalog.epoch;
@@ -72,6 +74,24 @@ t.test('when the catalog is away, then the lease ends a term after it was asked 
   t.equal(epochs(), 2);
   await stop();
 });
+
+t.test(
+  'when one catalog is silent, then the lease counts from the asking of the other',
+  async (t) => {
+    const { lease, pass, stop, catalog } = openLease();
+    lease.start('http://gateway');
+    await pass(2);
+    catalog.silentMs = 400;
+    for (let turn = 0; turn < 50; turn += 1) {
+      t.equal(lease.isLive(), true, 'it does not lapse while the second one is asked');
+      await pass(100);
+    }
+    catalog.isAway = true;
+    await pass(leaseTerms.termMs);
+    t.equal(lease.isLive(), false);
+    await stop();
+  },
+);
 
 t.test('when the machine was asleep, then the clock on the wall ends the lease', async (t) => {
   const { lease, pass, stop, wall } = openLease();

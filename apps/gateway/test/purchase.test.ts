@@ -26,7 +26,7 @@ const answerTo = (wish: PurchaseOperation) => {
 const tick = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A buying whose order service answers when it is told to, and whose timers fire likewise. */
-function openBuying(purchase?: Purchase) {
+function openBuying(purchase?: Purchase, replicas?: () => number) {
   const batches: (readonly PurchaseOperation[])[] = [];
   const waiting: {
     readonly operations: readonly PurchaseOperation[];
@@ -41,6 +41,7 @@ function openBuying(purchase?: Purchase) {
         batches.push(operations);
         return new Promise((resolve, reject) => waiting.push({ operations, resolve, reject }));
       }),
+    ...(replicas !== undefined && { replicas }),
     now: () => 0,
     after(ms, run) {
       timers.set(run, ms);
@@ -65,6 +66,22 @@ function openBuying(purchase?: Purchase) {
     },
   };
 }
+
+t.test('when there are more order services, then more batches are under way', async (t) => {
+  for (const replicas of [1, 3]) {
+    const buying = openBuying(undefined, () => replicas);
+    const bought: Promise<unknown>[] = [];
+    for (let number = 1; number <= 64; number += 1) {
+      bought.push(buying.buy(operation(number)));
+      await tick();
+    }
+    t.equal(buying.batches.length, 2 * replicas, 'two each');
+    while (buying.batches.flat().length < 64) await buying.answer();
+    for (let batch = 0; batch < 2 * replicas; batch += 1) await buying.answer();
+    await Promise.all(bought);
+    await buying.close();
+  }
+});
 
 t.test('when purchases arrive together, then they travel together, in order', async (t) => {
   const buying = openBuying();

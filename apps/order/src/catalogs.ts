@@ -1,11 +1,19 @@
 import {
+  aged,
   batchTimeoutMs,
   catalogInternal,
+  outcomesUnknown,
+  patienceMs,
   type SaleOperation,
   type SaleOutcome,
 } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
-import { connectReplicas, type Replicas } from '@bazar/service/replicas';
+import {
+  connectReplicas,
+  type Replicas,
+  type ReplicasLog,
+  watchAddresses,
+} from '@bazar/service/replicas';
 import type { AuditEffects } from './audit.js';
 import type { Sell } from './purchase.js';
 import type { ReadFeed } from './recovery.js';
@@ -18,45 +26,81 @@ export interface CatalogCalls {
 }
 
 export interface Catalogs extends CatalogCalls {
+  /** How many of them take part. */
+  live(): number;
   close(): Promise<void>;
 }
 
 const policy = {
-  /** One batch at a time, the feed's long poll, and an audit or two. */
+  /** Two batches at a time, the feed's long poll, and an audit or two. */
   connections: 8,
   maxPending: 64,
   keepAliveTimeoutMs: 30_000,
   maxResponseBytes: 4 * 1024 * 1024,
   /** Beyond the time that a long poll waits by itself. */
   feedTimeoutMs: 5000,
+  /**
+   * A healthy catalog may keep a batch for 150 ms and then for a second, until the lease of a gateway
+   * that has died is over, and the batch before it as long. Only one that is silent for longer than
+   * both has its batch sent to another catalog too.
+   */
+  saleAttemptMs: 3000,
+  /** A page is read from memory, or by one query. */
+  readAttemptMs: 2000,
 };
 
-export function connectCatalogs(urls: string, token: string | undefined): Catalogs {
-  const catalogs = connectReplicas(catalogInternal, { urls: splitUrls(urls), token, ...policy });
-  return { ...callsThrough(catalogs), close: catalogs.close };
+export function connectCatalogs(
+  urls: string,
+  token: string | undefined,
+  log: ReplicasLog,
+): Catalogs {
+  const addresses = watchAddresses(splitUrls(urls), { log });
+  const catalogs = connectReplicas(catalogInternal, { addresses, token, log, ...policy });
+  return {
+    ...callsThrough(catalogs),
+    live: catalogs.live,
+    async close() {
+      addresses.close();
+      await catalogs.close();
+    },
+  };
 }
 
-/** What the use cases ask, as calls of the contract, each to the catalog whose turn it is. */
+/** What the use cases ask, as calls of the contract. */
 export function callsThrough(
-  catalogs: Pick<Replicas<typeof catalogInternal>, 'next'>,
+  catalogs: Pick<Replicas<typeof catalogInternal>, 'ask'>,
 ): CatalogCalls {
   return {
-    async sell(operations: readonly SaleOperation[]): Promise<readonly SaleOutcome[]> {
-      const timeoutMs = batchTimeoutMs(operations);
-      const { body } = await catalogs
-        .next()
-        .updates({ body: { updates: [...operations] } }, { timeoutMs });
-      return body.outcomes;
+    sell(operations: readonly SaleOperation[]): Promise<readonly SaleOutcome[]> {
+      return catalogs.ask(
+        async (catalog, { timeoutMs, spentMs, mayBeDone }) => {
+          const updates = spentMs > 0 ? aged(operations, spentMs) : [...operations];
+          const { body } = await catalog.updates({ body: { updates } }, { timeoutMs });
+          return mayBeDone ? outcomesUnknown(body.outcomes) : body.outcomes;
+        },
+        { timeoutMs: batchTimeoutMs(operations), attemptTimeoutMs: policy.saleAttemptMs },
+      );
     },
-    async readFeed(after, limit, waitMs, signal) {
-      const query = { after, limit, wait_ms: waitMs };
-      const timeoutMs = waitMs + policy.feedTimeoutMs;
-      const call = { timeoutMs, ...(signal !== undefined && { signal }) };
-      return (await catalogs.next().operations({ query }, call)).body;
+    readFeed(after, limit, waitMs, signal) {
+      return catalogs.ask(
+        async (catalog, { timeoutMs, spentMs }) => {
+          const wait_ms = Math.max(0, Math.floor(waitMs - spentMs));
+          const call = { timeoutMs, ...(signal !== undefined && { signal }) };
+          return (await catalog.operations({ query: { after, limit, wait_ms } }, call)).body;
+        },
+        {
+          timeoutMs: waitMs + policy.feedTimeoutMs,
+          attemptTimeoutMs: waitMs + policy.readAttemptMs,
+          isLongPoll: waitMs > 0,
+        },
+      );
     },
-    async readTotals(after, limit) {
+    readTotals(after, limit) {
       const query = { limit, ...(after >= 0 && { after }) };
-      return (await catalogs.next().totals({ query })).body;
+      return catalogs.ask(
+        async (catalog, { timeoutMs }) => (await catalog.totals({ query }, { timeoutMs })).body,
+        { timeoutMs: patienceMs, attemptTimeoutMs: policy.readAttemptMs },
+      );
     },
   };
 }

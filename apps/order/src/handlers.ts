@@ -42,7 +42,9 @@ export function publicHandlers(
       };
       const outcome = await inTime(purchases.purchase(operation), operation, after);
       const { answer, replayed } = purchaseAnswer(outcome);
-      if (replayed) reply.header('Idempotency-Replayed', 'true');
+      // Under a key that was made here nobody can have asked before: it was this service that asked
+      // the catalog again.
+      if (replayed && key !== undefined) reply.header('Idempotency-Replayed', 'true');
       return ready(answer);
     },
     async order(request, reply) {

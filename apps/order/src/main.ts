@@ -53,12 +53,17 @@ await runMain(async () => {
     if (trouble === undefined) throw error;
     throw new StartError(`The order service cannot start: ${trouble}`, { cause: error });
   });
-  const catalogs = connectCatalogs(config.CATALOG_URLS, config.SERVICE_TOKEN);
+  const catalogs = connectCatalogs(
+    config.CATALOG_URLS,
+    config.SERVICE_TOKEN,
+    (level, sentence, cause) => logger[level]({ reason: reasonOf(cause) }, sentence),
+  );
   await assertAgreement(store, catalogs.readFeed);
   const logFailure = createFailureLog(logger);
   const purchases = createPurchases({
     store,
     sell: catalogs.sell,
+    catalogs: catalogs.live,
     assertOpen: () => recovery.assertOpen(),
     onFailure(failure, { request_id: reqId, order_id }) {
       logFailure(failure, 'purchase', { reqId, order_id });

@@ -20,6 +20,8 @@ export type Sell = (operations: readonly SaleOperation[]) => Promise<readonly Sa
 export interface PurchaseEffects {
   readonly store: OrderStore;
   readonly sell: Sell;
+  /** How many catalogs take batches now; one unless told. */
+  readonly catalogs?: () => number;
   /** @throws Failure while purchases must not be made, e.g. before the log is known to be whole */
   readonly assertOpen: () => void;
   /** Told of every purchase that our side failed, once, with what is known of the reason. */
@@ -32,7 +34,8 @@ export interface PurchaseEffects {
 
 /** Bounds of the two batches that a purchase joins: the catalog's call, and the log's write. */
 const policy = {
-  sales: { maxBatch: 1024, maxQueue: 20_000, maxInFlight: 2 },
+  sales: { maxBatch: 1024, maxQueue: 20_000 },
+  maxSalesInFlightPerCatalog: 2,
   log: { maxBatch: 4096, maxQueue: 40_000 },
 };
 
@@ -52,12 +55,14 @@ export interface Purchases {
 export function createPurchases(effects: PurchaseEffects): Purchases {
   // A batch that arrives is asked for at once; to wait for what else may be on its way, as whoever
   // gathers single requests does, would cost a turn of the event loop.
-  const { store, sell, assertOpen, onFailure, now, defer = process.nextTick } = effects;
+  const { store, sell, catalogs = () => 1, assertOpen, onFailure, now } = effects;
+  const { defer = process.nextTick } = effects;
   const sales = createHop<SaleOperation, SaleOutcome>({
     send: sell,
     idOf,
     idOfOutcome: idOf,
     ...policy.sales,
+    maxInFlight: () => policy.maxSalesInFlightPerCatalog * catalogs(),
     now,
     defer,
   });

@@ -14,7 +14,7 @@ import { catalogInternal, orderInternal } from '@bazar/contracts/internal';
 import { nodeDisk } from '@bazar/storage';
 import t, { type Test } from 'tap';
 import { buildOrder } from '../src/app.js';
-import { callsThrough, connectCatalogs } from '../src/catalogs.js';
+import { connectCatalogs } from '../src/catalogs.js';
 import { readOrderConfig } from '../src/config.js';
 import { createPurchases } from '../src/purchase.js';
 import { openCsvStore } from '../src/store/csv.js';
@@ -27,9 +27,10 @@ const service = { authorization: `Bearer ${tokens.SERVICE_TOKEN}` };
 const key = '0190a6f0-0000-7abc-8def-0123456789ab';
 const books =
   'id,title,topic,quantity,price\n1,Dune,x,9,10\n2,RPCs for Noobs,x,2,50\n3,Tao,y,0,30.5\n';
+const log = () => {};
 
 /** The order service in front of a real catalog service, all hops as over HTTP. */
-async function open(t: Test, env: NodeJS.ProcessEnv = {}) {
+async function open(t: Test, env: NodeJS.ProcessEnv = {}, isAskedTwice = false) {
   const folder = mkdtempSync(join(base, 'shop-'));
   writeFileSync(join(folder, 'catalog_data.csv'), books);
   const { disk, crash } = faultyDisk(withoutSync(nodeDisk));
@@ -57,8 +58,12 @@ async function open(t: Test, env: NodeJS.ProcessEnv = {}) {
   const store = await openCsvStore({ disk, folder, monotonic: () => 0, log: () => {}, onBroken });
   const purchases = createPurchases({
     store,
-    sell: async (operations) =>
-      (await catalogs.updates({ body: { updates: [...operations] } })).body.outcomes,
+    async sell(operations) {
+      const call = () => catalogs.updates({ body: { updates: [...operations] } });
+      // As if the answer of one catalog had been lost, and another one had been asked.
+      if (isAskedTwice) await call();
+      return (await call()).body.outcomes;
+    },
     assertOpen: () => undefined,
   });
   const states = { catalog: 'ok' };
@@ -66,7 +71,8 @@ async function open(t: Test, env: NodeJS.ProcessEnv = {}) {
     store,
     readFeed: async (after: number, limit: number) =>
       (await catalogs.operations({ query: { after, limit } })).body,
-    readTotals: callsThrough({ next: () => catalogs }).readTotals,
+    readTotals: async (after: number, limit: number) =>
+      (await catalogs.totals({ query: { limit, ...(after >= 0 && { after }) } })).body,
   };
   const app = buildOrder(purchases, audit, { config, ready: () => states });
   t.teardown(async () => {
@@ -260,10 +266,23 @@ t.test('when the catalog is away, then a purchase is unknown and its key named',
   t.match((await app.inject('/health/live')).json(), { status: 'ok' });
 });
 
+t.test('when the catalog was asked twice, then the caller is not told of a repeat', async (t) => {
+  const { app } = await open(t, {}, true);
+  const own = await app.inject(post('/purchase/2'));
+  t.match(own, { statusCode: 200, body: /bought book/ });
+  t.equal(
+    own.headers['idempotency-replayed'],
+    undefined,
+    'under a new key nobody has asked before',
+  );
+  const keyed = await app.inject(post('/purchase/2', { headers: { 'idempotency-key': key } }));
+  t.equal(keyed.headers['idempotency-replayed'], 'true');
+});
+
 t.test('when the catalog is connected over a socket, then it is asked there', async (t) => {
   const { catalog } = await open(t, tokens);
   const urls = await catalog.listen({ host: '127.0.0.1', port: 0 });
-  const { sell, readFeed, readTotals, close } = connectCatalogs(urls, tokens.SERVICE_TOKEN);
+  const { sell, readFeed, readTotals, close } = connectCatalogs(urls, tokens.SERVICE_TOKEN, log);
   const operation = {
     operation_id: key,
     kind: 'sale',
@@ -279,7 +298,16 @@ t.test('when the catalog is connected over a socket, then it is asked there', as
   stop.abort();
   await polling;
   await close();
-  const stranger = connectCatalogs(urls, undefined);
+  const dead = 'http://127.0.0.1:1';
+  const several = connectCatalogs(`${dead},${urls},${dead}0`, tokens.SERVICE_TOKEN, log);
+  for (let time = 0; time < 6; time += 1) {
+    t.match(await several.sell([operation]), [{ operation_id: key, sale: 1, replayed: true }]);
+    t.match(await several.readFeed(0, 10, 0), { last_sale: 1 });
+    t.match(await several.readFeed(0, 10, 5000), { last_sale: 1 });
+  }
+  t.equal(several.live(), 1, 'the others are left out');
+  await several.close();
+  const stranger = connectCatalogs(urls, undefined, log);
   await t.rejects(stranger.sell([operation]), { code: 'unauthorized', foreign: true });
   await stranger.close();
 });

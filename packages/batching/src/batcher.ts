@@ -22,8 +22,9 @@ export interface BatcherOptions {
   /**
    * The most flushes at a time; 1 by default, and always for a file. A further one starts only when
    * as many items wait as are in flight: it would else carry few, and small batches cost the most.
+   * A function is asked again and again, and answers with a positive integer.
    */
-  readonly maxInFlight?: number;
+  readonly maxInFlight?: number | (() => number);
   /** Runs the first flush after an idle time, soon but not now; `setImmediate` by default. */
   readonly defer?: (run: () => void) => unknown;
 }
@@ -56,7 +57,9 @@ export function createBatcher<I, O>(
   flush: (items: readonly I[]) => Promise<readonly (O | Error)[]>,
   { maxBatch, maxQueue, maxInFlight = 1, defer = setImmediate }: BatcherOptions,
 ): Batcher<I, O> {
-  for (const [name, bound] of Object.entries({ maxBatch, maxQueue, maxInFlight })) {
+  const mostInFlight = typeof maxInFlight === 'number' ? () => maxInFlight : maxInFlight;
+  const bounds = { maxBatch, maxQueue, maxInFlight: mostInFlight() };
+  for (const [name, bound] of Object.entries(bounds)) {
     if (!Number.isSafeInteger(bound) || bound < 1) {
       throw new RangeError(`${name} must be a positive integer, not ${bound}`);
     }
@@ -100,7 +103,8 @@ export function createBatcher<I, O>(
   async function run(): Promise<void> {
     isDeferred = false;
     running += 1;
-    while (queue.length > 0) {
+    // Where fewer may be in flight than before, the others go on with what waits.
+    while (queue.length > 0 && running <= mostInFlight()) {
       const batch = nextBatch();
       inFlight += batch.length;
       await settle(batch);
@@ -124,7 +128,7 @@ export function createBatcher<I, O>(
       if (closed) return Promise.reject(new BatcherClosed());
       if (queue.length >= maxQueue) return Promise.reject(new QueueFull(maxQueue));
       const answered = new Promise<O>((resolve, reject) => queue.push({ item, resolve, reject }));
-      if (running < maxInFlight && !isDeferred && queue.length >= inFlight) {
+      if (!isDeferred && queue.length >= inFlight && running < mostInFlight()) {
         isDeferred = true;
         // Deferred to the end of the event loop's poll phase, all the requests that were parsed in
         // it share this batch; started at once, the first of them would travel alone.

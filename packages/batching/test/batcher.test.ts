@@ -317,6 +317,31 @@ t.test(
   },
 );
 
+t.test('when fewer flushes may be in flight, then the others take what waits', async (t) => {
+  let most = 3;
+  const ends: (() => void)[] = [];
+  const batcher = createBatcher<number, number>(
+    (items) => new Promise((resolve) => ends.push(() => resolve(items))),
+    { maxBatch: 2, maxQueue: 50, maxInFlight: () => most, defer: (run) => run() },
+  );
+  const items = Array.from({ length: 20 }, (_, item) => item);
+  const answers = items.map((item) => batcher.add(item));
+  t.equal(ends.length, 3);
+  most = 1;
+  for (let ended = 0; ended < 3; ended += 1) {
+    ends.shift()?.();
+    await turn();
+  }
+  t.equal(ends.length, 1, 'two are not followed by another one');
+  while (ends.length > 0) {
+    ends.shift()?.();
+    await turn();
+    t.ok(ends.length <= 1);
+  }
+  t.same(await Promise.all(answers), items);
+  await batcher.close();
+});
+
 t.test('when a flush is in flight, then the batcher is not idle until it has ended', async (t) => {
   let end = () => {};
   const batcher = createBatcher<number, number>(

@@ -1,4 +1,4 @@
-import { Failure } from './failures.js';
+import { Failure, type ItemProblem } from './failures.js';
 
 /**
  * How long a caller waits who does not say so, and the longest that any caller is waited for. A
@@ -49,5 +49,30 @@ export function matchOutcomes<Operation, Outcome>(
   return operations.map((operation) => {
     const id = idOf(operation);
     return byId.get(id) ?? new Failure('unavailable', `the batch's answer does not name ${id}`);
+  });
+}
+
+/** The items of a batch that is sent again, with what is left of their callers' patience. */
+export function aged<Item extends { readonly timeout_ms?: number }>(
+  items: readonly Item[],
+  spentMs: number,
+): Item[] {
+  return items.map((item) => {
+    const { timeout_ms = patienceMs } = item;
+    return { ...item, timeout_ms: Math.max(0, Math.floor(timeout_ms - spentMs)) };
+  });
+}
+
+/**
+ * The outcomes of a batch that was sent before, elsewhere, and not answered: whoever did nothing for
+ * an item now does not know what was done for it then.
+ */
+export function outcomesUnknown<
+  Outcome extends { readonly result: string; readonly problem?: ItemProblem },
+>(outcomes: readonly Outcome[]): Outcome[] {
+  return outcomes.map((outcome) => {
+    if (outcome.problem?.nothing_done === undefined) return outcome;
+    const { code, detail } = outcome.problem;
+    return { ...outcome, problem: { code, detail } };
   });
 }

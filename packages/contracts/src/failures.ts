@@ -111,6 +111,17 @@ export function withNothingDone(failure: Failure): Failure {
   });
 }
 
+/** The same failure, where an earlier attempt may have done what this one did not. */
+export function withOutcomeUnknown(failure: Failure): Failure {
+  if (!failure.nothingDone) return failure;
+  const { code, message, cause, foreign, retryAfterSeconds } = failure;
+  return new Failure(code, message, {
+    cause,
+    foreign,
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  });
+}
+
 /** The problem document of a failure. */
 export function problemOf(failure: Failure, requestId: string): Problem {
   return {

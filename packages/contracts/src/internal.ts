@@ -190,8 +190,16 @@ export const orderInternal = {
   },
 } as const satisfies Contract;
 
-export { type After, batchTimeoutMs, matchOutcomes, patienceMs, within } from './batch.js';
-export { itemProblem, toldOfItem, withNothingDone } from './failures.js';
+export {
+  type After,
+  aged,
+  batchTimeoutMs,
+  matchOutcomes,
+  outcomesUnknown,
+  patienceMs,
+  within,
+} from './batch.js';
+export { itemProblem, toldOfItem, withNothingDone, withOutcomeUnknown } from './failures.js';
 export {
   type Changes,
   gatewayInternal,

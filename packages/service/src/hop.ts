@@ -16,8 +16,8 @@ export interface HopOptions<Operation extends HopItem, Outcome> {
   readonly maxBatch: number;
   /** More that wait than this is overload. */
   readonly maxQueue: number;
-  /** At most this many calls at a time. */
-  readonly maxInFlight: number;
+  /** At most this many calls at a time; a function, where the number of replicas decides. */
+  readonly maxInFlight: number | (() => number);
   /** Milliseconds on a clock that only goes forward. */
   readonly now?: (() => number) | undefined;
   /** Runs a batch soon, but not now. */

@@ -1,3 +1,4 @@
+import { isIPv6, type LookupFunction } from 'node:net';
 import { Failure } from '@bazar/contracts';
 import { type Dispatcher, Pool } from 'undici';
 import {
@@ -18,6 +19,20 @@ export interface UndiciOptions {
   readonly maxResponseBytes: number;
   /** How long one attempt to connect may take; the deadline of the call may end it sooner. */
   readonly connectTimeoutMs?: number;
+  /** The IP address to connect to, where the name in the URL has several. */
+  readonly address?: string;
+}
+
+/**
+ * Finds this address whatever the name. The name itself stays what it is, in the `Host` header as
+ * well as in the certificate that a server has to show.
+ */
+function lookupOf(address: string): LookupFunction {
+  const family = isIPv6(address) ? 6 : 4;
+  return (_name, { all }, found) => {
+    if (all === true) found(null, [{ address, family }]);
+    else found(null, address, family);
+  };
 }
 
 function unsent(cause: Error): Failure {
@@ -79,6 +94,7 @@ export function undiciTransport(
     keepAliveTimeoutMs,
     maxResponseBytes,
     connectTimeoutMs = 2000,
+    address,
   }: UndiciOptions,
 ): Transport & { close(): Promise<void> } {
   const pool = new Pool(baseUrl, {
@@ -88,7 +104,10 @@ export function undiciTransport(
     keepAliveTimeout: keepAliveTimeoutMs,
     keepAliveMaxTimeout: keepAliveTimeoutMs,
     maxResponseSize: maxResponseBytes,
-    connect: { timeout: connectTimeoutMs },
+    connect: {
+      timeout: connectTimeoutMs,
+      ...(address !== undefined && { lookup: lookupOf(address) }),
+    },
     // The deadline of the call covers headers and body and the wait for a connection as well.
     headersTimeout: 0,
     bodyTimeout: 0,

@@ -34,11 +34,14 @@ function callerOf(t: Test, address: string, changed: Partial<UndiciOptions> = {}
 /** A raw service: it counts the requests and answers each with whatever bytes it likes. */
 async function rawService(t: Test, answer: (socket: Socket, request: number) => void) {
   const sockets: Socket[] = [];
-  const counted = { requests: 0, sockets };
+  const counted = { requests: 0, sockets, onData: (_bytes: Buffer): void => undefined };
   const server = createSocketServer((socket) => {
     sockets.push(socket);
     socket.on('error', () => undefined);
-    socket.on('data', () => answer(socket, ++counted.requests));
+    socket.on('data', (bytes) => {
+      counted.onData(bytes);
+      answer(socket, ++counted.requests);
+    });
   });
   const address = await addressOf(server);
   t.teardown(() => {
@@ -292,4 +295,32 @@ t.test('when too many calls are under way, then more are refused at once', async
     { code: /deadline_exceeded|unavailable/ },
     'those that ended make room again',
   );
+});
+
+t.test('when a name is pinned to an address, then it stays the name that is asked', async (t) => {
+  const hosts: unknown[] = [];
+  const { address } = await httpService(t, (request, response) => {
+    hosts.push(request.headers.host);
+    response.setHeader('content-type', 'application/json').end(topics);
+  });
+  const { port } = new URL(address);
+  const pinned = { address: '127.0.0.1' };
+  const caller = callerOf(t, `http://catalog.test:${port}`, pinned);
+  t.match(await caller.topics(), { body: [{ topic: 'distributed' }] });
+  t.same(hosts, [`catalog.test:${port}`]);
+  let hello = '';
+  const raw = await rawService(t, () => undefined);
+  const greeted = new Promise<void>((resolve) => {
+    raw.counted.onData = (bytes) => {
+      hello += bytes.toString('latin1');
+      resolve();
+    };
+  });
+  const secure = callerOf(t, raw.address.replace(/^http:.*:/, 'https://catalog.test:'), pinned);
+  const given = new AbortController();
+  const call = t.rejects(secure.topics({}, { signal: given.signal }), { name: 'AbortError' });
+  await greeted;
+  t.match(hello, /catalog\.test/, 'and whose certificate is asked for');
+  given.abort();
+  await call;
 });

@@ -81,8 +81,8 @@ export const cacheMutants: Readonly<Record<string, BuildMaker>> = {
     lease: (effects) =>
       createLease({
         ...effects,
-        async renew(request, timeoutMs) {
-          const epoch = await effects.renew(request, timeoutMs);
+        async renew(request, timeoutMs, onSend) {
+          const epoch = await effects.renew(request, timeoutMs, onSend);
           await effects.giveBack({ instance: request.instance, epoch }, timeoutMs).catch(() => {});
           return epoch;
         },

@@ -5,9 +5,9 @@ import {
   openCsvStore as openCatalogStore,
   totalsBody,
 } from '@bazar/catalog';
-import { createCaller } from '@bazar/client/caller';
+import { createCaller, type ResponseCheck, type Transport } from '@bazar/client/caller';
 import { checkResponses } from '@bazar/client/check';
-import { BookChange, catalog as catalogContract, Failure } from '@bazar/contracts';
+import { BookChange, type Contract, catalog as catalogContract, Failure } from '@bazar/contracts';
 import {
   catalogInternal,
   gatewayInternal,
@@ -29,6 +29,7 @@ import {
   openCsvStore as openOrderStore,
   type Recovery,
 } from '@bazar/order';
+import { createReplicas, type Replicas, watchAddresses } from '@bazar/service/replicas';
 import type { Clock, Node, Random, SimulatedDisk } from '@bazar/simulation';
 import type { Static, TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
@@ -72,6 +73,20 @@ const orderCheck = checkResponses(orderInternal);
 const publicCheck = checkResponses(catalogContract);
 
 const silence = () => undefined;
+
+/** There is one of each service; an address is not looked up. */
+const addresses = watchAddresses(['http://127.0.0.1'], { log: silence });
+
+/** The calls of a node to the one replica of a service, by its own clock. */
+export function replicaOf<const C extends Contract>(
+  contract: C,
+  check: ResponseCheck,
+  transport: Transport,
+  { now }: Node,
+): Replicas<C> {
+  const connect = () => Object.assign(transport, { close: async () => undefined });
+  return createReplicas(contract, { addresses, connect, check, log: silence, now });
+}
 
 /** Longer than messages take in the worst weather. */
 const readTimeoutMs = 1500;
@@ -159,10 +174,9 @@ export async function startOrders(node: Node, world: World): Promise<Orders> {
     onBroken: (error) => stopAtOnce(node, error),
   });
   const store = build.orderStore(opened);
-  const caller = createCaller(catalogInternal, lines.transport(node, 'catalog'), {
-    check: catalogCheck,
-  });
-  const { sell, readFeed } = build.calls(callsThrough({ next: () => caller }));
+  const catalog = lines.transport(node, 'catalog');
+  const catalogs = replicaOf(catalogInternal, catalogCheck, catalog, node);
+  const { sell, readFeed } = build.calls(callsThrough(catalogs));
   const assertOpen = () => recovery.assertOpen();
   const made = createPurchases({ store, sell, assertOpen, now: node.now, defer: node.defer });
   const purchases = build.purchases(made, store);
@@ -203,21 +217,17 @@ export async function startOrders(node: Node, world: World): Promise<Orders> {
 /** The main of the gateway. */
 export async function startGateway(node: Node, world: World): Promise<Life> {
   const { lines, build, random, onRead } = world;
-  const caller = createCaller(orderInternal, lines.transport(node, 'order'), {
-    check: orderCheck,
-  });
-  const purchase = build.purchase(purchaseThrough({ next: () => caller }));
+  const orders = replicaOf(orderInternal, orderCheck, lines.transport(node, 'order'), node);
+  const purchase = build.purchase(purchaseThrough(orders));
   const buying = createBuying({ purchase, after: node.after, now: node.now, defer: node.defer });
   const catalog = createCaller(catalogContract, lines.transport(node, 'catalog'), {
     check: publicCheck,
   });
-  const internal = createCaller(catalogInternal, lines.transport(node, 'catalog'), {
-    check: catalogCheck,
-  });
+  const leases = replicaOf(catalogInternal, catalogCheck, lines.transport(node, 'catalog'), node);
   const cache = build.cache({ isLive: () => lease.isLive() });
   const lease = build.lease({
-    renew: renewThrough({ next: () => internal }),
-    giveBack: giveBackThrough({ next: () => internal }),
+    renew: renewThrough(leases),
+    giveBack: giveBackThrough(leases),
     onNewEpoch: cache.forgetAll,
     after: node.after,
     monotonic: node.now,

@@ -1,4 +1,4 @@
-import { createCaller } from '@bazar/client/caller';
+import { checkResponses } from '@bazar/client/check';
 import { catalogInternal } from '@bazar/contracts/internal';
 import { auditShop, callsThrough, type LoggedOrder } from '@bazar/order';
 import { type Clock, createClock, createDisk, createRandom, type Random } from '@bazar/simulation';
@@ -23,6 +23,7 @@ import {
   type Catalog,
   type Life,
   type Orders,
+  replicaOf,
   startCatalog,
   startGateway,
   startOrders,
@@ -307,11 +308,10 @@ async function judge(shop: Shop, gone: ReadonlySet<string>): Promise<Ending> {
   const store = catalog.life?.store;
   const log = orders.life?.store;
   if (store === undefined || log === undefined) throw new Error('a service is away in the calm');
-  const caller = createCaller(
-    catalogInternal,
-    shop.lines.transport(shop.clock.node('auditor'), 'catalog'),
-  );
-  const audit = await auditShop({ ...callsThrough({ next: () => caller }), store: log });
+  const auditor = shop.clock.node('auditor');
+  const line = shop.lines.transport(auditor, 'catalog');
+  const catalogs = replicaOf(catalogInternal, checkResponses(catalogInternal), line, auditor);
+  const audit = await auditShop({ ...callsThrough(catalogs), store: log });
   const { sale, books } = await store.totals(-1, 1000);
   const logged: readonly LoggedOrder[] = await log.list(0, 10_000);
   const feed = await store.operations(0, 10_000);
