@@ -1,9 +1,21 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmod, chown, cp, mkdir, mkdtemp, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import {
+  chmod,
+  chown,
+  cp,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
 import { arch, platform, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -11,7 +23,7 @@ const run = promisify(execFile);
 
 /** PostgreSQL refuses to run as root; then it runs as nobody, who owns nothing else here. */
 const nobody = { uid: 65_534, gid: 65_534 };
-const runsAs = process.getuid?.() === 0 ? nobody : {};
+const runsAs = process.getuid?.() === 0 ? nobody : undefined;
 
 export interface PostgresServer {
   /** Where a database of this name is; it need not be there yet. */
@@ -20,7 +32,7 @@ export interface PostgresServer {
   start(): Promise<void>;
   /** Ends all of its processes at once, with nothing written that was not. */
   kill(): Promise<void>;
-  /** Ends it in order. */
+  /** Ends it in order; whoever is connected is put off. */
   stop(): Promise<void>;
   /** Ends it, and removes its files. */
   remove(): Promise<void>;
@@ -40,11 +52,26 @@ export async function startPostgres(
   await chmod(folder, 0o711);
   const data = join(folder, 'data');
   await mkdir(data, { mode: 0o700 });
-  if ('uid' in runsAs) await chown(data, runsAs.uid, runsAs.gid);
-  const environment = { cwd: folder, env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' }, ...runsAs };
+  if (runsAs !== undefined) await chown(data, runsAs.uid, runsAs.gid);
+  const environment = {
+    cwd: folder,
+    env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' },
+    ...runsAs,
+  };
   await run(
     join(home, 'bin/initdb'),
-    ['--pgdata', data, '--auth', 'trust', '--username', 'bazar', '--encoding', 'UTF8', '--no-locale', '--no-sync'],
+    [
+      '--pgdata',
+      data,
+      '--auth',
+      'trust',
+      '--username',
+      'bazar',
+      '--encoding',
+      'UTF8',
+      '--no-locale',
+      '--no-sync',
+    ],
     environment,
   );
   const port = await freePort();
@@ -77,12 +104,25 @@ export async function startPostgres(
     });
   }
 
-  async function end(signal: NodeJS.Signals): Promise<void> {
-    const pid = server?.pid;
-    if (pid === undefined || server?.exitCode !== null || server.signalCode !== null) return;
-    // Its children end by themselves once they see that it is gone.
-    process.kill(pid, signal);
+  function isRunning(): boolean {
+    return server?.pid !== undefined && server.exitCode === null && server.signalCode === null;
+  }
+
+  async function stop(): Promise<void> {
+    if (!isRunning()) return;
+    server?.kill('SIGINT');
     await ended;
+  }
+
+  async function kill(): Promise<void> {
+    const pid = server?.pid;
+    if (pid === undefined || !isRunning()) return;
+    // Stopped, it begets no more children; these would else go on for a moment after its death.
+    process.kill(pid, 'SIGSTOP');
+    const children = await childrenOf(pid);
+    for (const each of [pid, ...children]) signal(each, 'SIGKILL');
+    await ended;
+    while (children.some((child) => signal(child, 0))) await setTimeout(10);
   }
 
   await start();
@@ -92,11 +132,10 @@ export async function startPostgres(
   return {
     url: (database) => `postgres://bazar@127.0.0.1:${port}/${database}`,
     start,
-    kill: () => end('SIGKILL'),
-    // "Fast": whoever is connected is put off.
-    stop: () => end('SIGINT'),
+    kill,
+    stop,
     async remove() {
-      await end('SIGINT');
+      await stop();
       process.off('exit', onExit);
       await rm(folder, { recursive: true, force: true });
     },
@@ -144,6 +183,22 @@ async function readLinks(home: string): Promise<{ source: string; target: string
   );
   const within = (path: string) => path.replace(/^native\//, '');
   return links.map(({ source, target }) => ({ source: within(source), target: within(target) }));
+}
+
+/** The processes that it has started, and that are still there. */
+async function childrenOf(parent: number): Promise<number[]> {
+  const { stdout } = await run('ps', ['-A', '-o', 'pid=,ppid=']);
+  const processes = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number));
+  return processes.flatMap(([pid, ppid]) => (ppid === parent && pid !== undefined ? [pid] : []));
+}
+
+/** False when the process is not there any more. */
+function signal(pid: number, name: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch {
+    return false;
+  }
 }
 
 async function isThere(path: string): Promise<boolean> {
