@@ -18,6 +18,7 @@ const imports: Readonly<Record<string, readonly string[]>> = {
   batching: [],
   simulation: [],
   storage: ['batching'],
+  postgres: ['contracts'],
   client: ['contracts'],
   service: ['contracts', 'client', 'batching'],
   bench: ['contracts', 'shop'],
@@ -145,6 +146,7 @@ t.test('when a source breaks a rule, then the checker says which', async (t) => 
   const broken: readonly (readonly [path: string, text: string, says: RegExp])[] = [
     ['packages/contracts/src/a.ts', "import { x } from '@bazar/client';", /imports nothing of/],
     ['packages/storage/src/a.ts', "import type {\n  X,\n} from '@bazar/contracts';", /batching/],
+    ['packages/postgres/src/a.ts', "import '@bazar/storage';", /imports contracts of/],
     ['packages/client/src/a.ts', "export * from '@bazar/service';", /imports contracts of/],
     ['packages/service/src/a.ts', "await import('@bazar/order');", /nothing imports an app/],
     ['packages/bench/src/a.ts', "import '@bazar/catalog';", /nothing imports an app/],

@@ -1,0 +1,133 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Link, openLink, type Sql } from './link.js';
+import { createPool } from './pool.js';
+import { failureOf, isConflict, LinkLost, refusalOf } from './trouble.js';
+
+export interface DatabaseOptions {
+  /** What the database shows of us among its connections. */
+  readonly name: string;
+  readonly connections?: number;
+  readonly maxWaiting?: number;
+  readonly waitMs?: number;
+  readonly statementTimeoutMs?: number;
+  readonly silenceMs?: number;
+  /** From 0 to 1, for who tries again when. */
+  readonly random?: () => number;
+  readonly pause?: (ms: number) => Promise<unknown>;
+}
+
+/**
+ * A database as the stores see it. What fails because the database is away, full, busy or starting
+ * is a `Failure`: with `nothingDone` when nothing of it was kept for sure, and without it when the
+ * connection went after COMMIT was sent, so that nobody can say. Whatever else goes wrong is thrown
+ * as it is, and nothing was kept.
+ */
+export interface Database {
+  /** Runs statements that change nothing; each sees the database as it is at one moment. */
+  read<Result>(work: (sql: Sql) => Promise<Result>): Promise<Result>;
+  /**
+   * Runs statements that count together or not at all; READ COMMITTED, so each of them sees what
+   * was committed before it began. Where others are in the way the work is done over again: it must
+   * have no effects but on the database. What it throws undoes it.
+   */
+  transaction<Result>(work: (sql: Sql) => Promise<Result>): Promise<Result>;
+  /** Whether as much room as a full batch takes can be had; it is given back. */
+  hasRoom(): Promise<boolean>;
+  close(): Promise<void>;
+  /** Ends all connections at once, whatever is under way on them. */
+  destroy(): void;
+}
+
+const policy = {
+  connections: 10,
+  maxWaiting: 1000,
+  waitMs: 5000,
+  statementTimeoutMs: 4000,
+  /** A little more, so that a server that is there says that it was too slow. */
+  silenceMs: 5000,
+  attempts: 8,
+  /** The first pause before another attempt, at most; each further one is twice as long. */
+  pauseMs: 5,
+};
+
+/** Nothing is connected before there is a statement to run. */
+export function connectDatabase(url: string, options: DatabaseOptions): Database {
+  const { random = Math.random, pause = sleep, ...bounds } = { ...policy, ...options };
+  const pool = createPool({ open: () => openLink({ url, ...bounds }), ...bounds });
+
+  /** Runs something on a link, and over again on what a repeat is known to be safe and useful. */
+  async function attempt<Result>(run: (link: Link) => Promise<Result>): Promise<Result> {
+    let isNew = false;
+    for (let count = 1; ; count += 1) {
+      const link = await pool.take(isNew);
+      const wasResting = link.wasAnswered();
+      try {
+        return await run(link);
+      } catch (error) {
+        // A link that rested may have died long ago; the server need not be away for that.
+        isNew = error instanceof LinkLost && wasResting;
+        if (count >= policy.attempts || !(isConflict(error) || (isNew && count === 1))) {
+          throw failureOf(error, false) ?? error;
+        }
+      } finally {
+        pool.give(link);
+      }
+      await pause(random() * policy.pauseMs * 2 ** count);
+    }
+  }
+
+  return {
+    read: (work) => attempt((link) => work(link.sql)),
+    transaction: (work) => attempt((link) => runTransaction(link, work)),
+    async hasRoom() {
+      try {
+        // The table is dropped with its file before anybody sees it.
+        await attempt((link) =>
+          runTransaction(
+            link,
+            (sql) => sql`CREATE TEMPORARY TABLE room ON COMMIT DROP AS
+              SELECT repeat('x', 1000) AS filler FROM generate_series(1, 256)`,
+          ),
+        );
+        return true;
+      } catch {
+        return false;
+      }
+    },
+    close: () => pool.close(),
+    destroy: () => pool.destroy(),
+  };
+}
+
+/** @throws Failure for a commit of which nobody knows; else what went wrong, and it was undone */
+export async function runTransaction<Result>(
+  link: Link,
+  work: (sql: Sql) => Promise<Result>,
+): Promise<Result> {
+  let isCommitting = false;
+  try {
+    // Not waited for: the first statement of the work travels with it.
+    const begun = link.command('BEGIN');
+    begun.catch(() => {});
+    const result = await work(link.sql);
+    await begun;
+    isCommitting = true;
+    const did = await link.command('COMMIT');
+    if (did !== 'COMMIT') throw new TypeError(`a transaction that had failed ended in a ${did}`);
+    return result;
+  } catch (error) {
+    if (error instanceof LinkLost) throw isCommitting ? (failureOf(error, true) ?? error) : error;
+    // A refused COMMIT has ended the transaction already, and kept nothing.
+    if (!isCommitting || refusalOf(error) === undefined) await rollBack(link);
+    throw error;
+  }
+}
+
+/** A connection that cannot even do that has no transaction any more. */
+async function rollBack(link: Link): Promise<void> {
+  try {
+    await link.command('ROLLBACK');
+  } catch {
+    link.destroy('its transaction could not be rolled back');
+  }
+}
