@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type Batcher, BatcherClosed, createBatcher, QueueFull } from '@bazar/batching';
 import {
   type Book,
@@ -30,6 +31,8 @@ export interface CatalogEffects {
   readonly onFailure?: (failure: Failure, operation: SaleOperation) => void;
   /** Runs a batch soon, but not now. */
   readonly defer?: (run: () => void) => unknown;
+  /** Names a batch. */
+  readonly newId?: () => string;
 }
 
 /** One commit carries at most this many operations; more waiting than `maxQueue` is overload. */
@@ -53,7 +56,7 @@ export interface Catalog {
   /** Confirms the lease of a gateway, or gives it a new one: its epoch. */
   lease(request: LeaseRequest): Promise<string>;
   /** Takes a lease back from a gateway that serves nothing under it any more. */
-  endLease(lease: LeaseEnd): void;
+  endLease(lease: LeaseEnd): void | Promise<void>;
   /** `ok`, or why nothing can be written. */
   health(): Promise<'ok' | Failure>;
   /** From now on nobody waits for a sale, as a stop must not wait for them. */
@@ -65,14 +68,15 @@ export interface Catalog {
 export function createCatalog(effects: CatalogEffects): Catalog {
   // What arrives has been gathered already: to wait for more would cost a turn of the event loop.
   const { store, leases, after, onFailure, defer = process.nextTick } = effects;
-  const { hasRoom = async () => true } = effects;
+  const { hasRoom = async () => true, newId = randomUUID } = effects;
   const sales = createSignal(after);
   /** Why the last commit was refused for lack of room, until there is some. */
   let full: Failure | undefined;
   let looking: Promise<boolean> | undefined;
   const commits = createBatcher(
     async (operations: readonly Operation[]) => {
-      const outcomes = await store.apply(operations).catch((error: unknown) => {
+      const batch = newId();
+      const outcomes = await store.apply(operations, batch).catch((error: unknown) => {
         full = isFull(error) ? withNothingDone(error) : undefined;
         throw full ?? error;
       });
@@ -80,7 +84,7 @@ export function createCatalog(effects: CatalogEffects): Catalog {
       if (outcomes.some(({ result }) => result === 'sold')) sales.notify();
       // The next batch need not wait for the gateways; whoever is in this one does.
       const changes = changesOf(operations, outcomes);
-      const barrier = changes && leases.barrier(changes);
+      const barrier = changes && leases.barrier(changes, batch);
       return outcomes.map((outcome, index) => ({
         outcome,
         barrier: isChange(outcome) ? barrier : pendingOf(operations[index]),

@@ -94,8 +94,8 @@ export function internalHandlers(catalog: Catalog): Handlers<typeof catalogInter
       return totalsBody(await catalog.totals(after, limit));
     },
     leases: async (request) => ({ epoch: await catalog.lease(request.body) }),
-    endLease({ body }) {
-      catalog.endLease(body);
+    async endLease({ body }) {
+      await catalog.endLease(body);
       return undefined;
     },
   };

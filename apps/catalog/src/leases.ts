@@ -31,14 +31,15 @@ export interface Leases {
    */
   renew(request: LeaseRequest): Promise<string>;
   /** The gateway serves nothing under this lease any more: nobody has to wait for it. */
-  end(lease: LeaseEnd): void;
+  end(lease: LeaseEnd): void | Promise<void>;
   /** The gateway is about to be shown this book; to be called before the book is read. */
   note(instance: string, itemId: number): void;
   /**
    * Resolves once no gateway serves any more what was before these changes: each has acknowledged,
    * or its lease has run out. Undefined when nobody has to be waited for.
+   * @param batch by what name the store noted the changes when it committed them
    */
-  barrier(changes: Changes): Promise<unknown> | undefined;
+  barrier(changes: Changes, batch?: string): Promise<unknown> | undefined;
   /** What earlier changes of this book still wait for, if anything. */
   pending(itemId: number): Promise<unknown> | undefined;
 }

@@ -55,9 +55,11 @@ export interface CatalogStore {
   /**
    * Decides the operations in order and makes all of them durable with one commit; only then are
    * they visible to the readers below. Resolves with one outcome per operation, by index.
+   * @param batch under what name to note, with the commit, what it changes, where there are other
+   *   replicas that have to know
    * @throws Failure `storage_full` when nothing of the batch was kept.
    */
-  apply(operations: readonly Operation[]): Promise<readonly Outcome[]>;
+  apply(operations: readonly Operation[], batch?: string): Promise<readonly Outcome[]>;
   book(id: number): Promise<Book | undefined>;
   /** The books of a topic, matched whole and ignoring case, by id. */
   search(topic: string, after: number, limit: number): Promise<readonly BookTitle[]>;
