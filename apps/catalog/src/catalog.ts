@@ -27,6 +27,8 @@ export interface CatalogEffects {
   readonly after: After;
   /** Whether the disk has room again; asked for the health after a commit found none. */
   readonly hasRoom?: () => Promise<boolean>;
+  /** `ok`, or why the storage cannot be asked at all. */
+  readonly health?: () => Promise<'ok' | Failure>;
   /** Told of every sale that our side failed, once, with what is known of the reason. */
   readonly onFailure?: (failure: Failure, operation: SaleOperation) => void;
   /** Runs a batch soon, but not now. */
@@ -68,7 +70,8 @@ export interface Catalog {
 export function createCatalog(effects: CatalogEffects): Catalog {
   // What arrives has been gathered already: to wait for more would cost a turn of the event loop.
   const { store, leases, after, onFailure, defer = process.nextTick } = effects;
-  const { hasRoom = async () => true, newId = randomUUID } = effects;
+  const { hasRoom = async () => true, health = async () => 'ok' as const } = effects;
+  const { newId = randomUUID } = effects;
   const sales = createSignal(after);
   /** Why the last commit was refused for lack of room, until there is some. */
   let full: Failure | undefined;
@@ -130,13 +133,13 @@ export function createCatalog(effects: CatalogEffects): Catalog {
     lease: leases.renew,
     endLease: leases.end,
     async health() {
-      if (full === undefined) return 'ok';
+      if (full === undefined) return health();
       // One look at a time, however many ask: each writes and removes a file.
       looking ??= hasRoom().finally(() => {
         looking = undefined;
       });
       if (await looking) full = undefined;
-      return full ?? 'ok';
+      return full ?? health();
     },
     hurry: sales.end,
     async close() {

@@ -4,11 +4,14 @@ import { createFailureLog, createLogger, runMain, StartError, serve } from '@baz
 import { nodeDisk, openReserve, troubleOf } from '@bazar/storage';
 import type { After } from './after.js';
 import { buildCatalog } from './app.js';
-import { createCatalog } from './catalog.js';
-import { readCatalogConfig } from './config.js';
+import { type CatalogEffects, createCatalog } from './catalog.js';
+import { type Config, readCatalogConfig } from './config.js';
 import { connectGateways } from './gateways.js';
-import { createLeases } from './leases.js';
+import { createLeases, type LeaseEffects, type Leases } from './leases.js';
+import { createSharedLeases, type SharedLeases } from './shared-leases.js';
 import { openCsvStore } from './store/csv.js';
+
+type Logger = ReturnType<typeof createLogger>;
 
 const after: After = (ms, run) => {
   const timer = setTimeout(run, ms);
@@ -24,9 +27,12 @@ async function hasRoom(path: string): Promise<boolean> {
   return (await probe.fill()) && probe.spend();
 }
 
-await runMain(async () => {
-  const config = readCatalogConfig(process.env);
-  const logger = createLogger('catalog', config.LOG_LEVEL);
+/** The store, what else is asked of where it is, and the leases that go with it. */
+interface Storage extends Pick<CatalogEffects, 'store' | 'hasRoom' | 'health'> {
+  readonly openLeases: (effects: LeaseEffects) => Leases & Partial<Pick<SharedLeases, 'stop'>>;
+}
+
+async function openFiles(config: Config, logger: Logger): Promise<Storage> {
   const store = await openCsvStore({
     disk: nodeDisk,
     folder: config.DATA_DIR,
@@ -44,8 +50,49 @@ await runMain(async () => {
     if (trouble === undefined) throw error;
     throw new StartError(`The catalog service cannot start: ${trouble}`, { cause: error });
   });
+  return {
+    store,
+    hasRoom: () => hasRoom(join(config.DATA_DIR, 'catalog_room.probe')),
+    openLeases: createLeases,
+  };
+}
+
+async function openDatabase(url: string, logger: Logger): Promise<Storage> {
+  // Loaded only here: a shop of files has no use for it.
+  const { openPostgresStore } = await import('./store/postgres.js');
+  const store = await openPostgresStore({
+    url,
+    now: Date.now,
+    monotonic: () => performance.now(),
+    after,
+    newId: randomUUID,
+    log: (level, sentence) => logger[level](sentence),
+  }).catch((error: unknown) => {
+    if (!(error instanceof Error && error.name === 'DatabaseError')) throw error;
+    throw new StartError(`The catalog service cannot start: ${error.message}.`, { cause: error });
+  });
+  return {
+    store,
+    hasRoom: store.hasRoom,
+    health: store.health,
+    openLeases(effects) {
+      const leases = createSharedLeases({ ...effects, registry: store.registry });
+      leases.start();
+      return leases;
+    },
+  };
+}
+
+await runMain(async () => {
+  const config = readCatalogConfig(process.env);
+  const logger = createLogger('catalog', config.LOG_LEVEL);
+  const storage =
+    config.DATABASE_URL === undefined
+      ? await openFiles(config, logger)
+      : await openDatabase(config.DATABASE_URL, logger);
   const gateways = connectGateways(config.SERVICE_TOKEN);
-  const leases = createLeases({
+  const { openLeases, ...stored } = storage;
+  const leases = openLeases({
     invalidate: gateways.invalidate,
     after,
     monotonic: () => performance.now(),
@@ -54,10 +101,9 @@ await runMain(async () => {
   });
   const logFailure = createFailureLog(logger);
   const catalog = createCatalog({
-    store,
+    ...stored,
     leases,
     after,
-    hasRoom: () => hasRoom(join(config.DATA_DIR, 'catalog_room.probe')),
     onFailure(failure, { request_id: reqId, operation_id }) {
       logFailure(failure, 'sale', { reqId, operation_id });
     },
@@ -69,6 +115,7 @@ await runMain(async () => {
     port: config.PORT,
     name: 'catalog',
     async close() {
+      await leases.stop?.();
       await catalog.close();
       await gateways.close();
     },

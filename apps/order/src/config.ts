@@ -1,7 +1,7 @@
 import {
+  databaseField,
   listenFields,
   readConfig,
-  refuseUnbuilt,
   requireTokensOffLoopback,
   urlsField,
 } from '@bazar/service';
@@ -10,13 +10,13 @@ import { type Static, Type } from '@sinclair/typebox';
 const Config = Type.Object({
   ...listenFields({ port: 5002 }),
   DATA_DIR: Type.String({ default: './data', description: 'the folder of the CSV files' }),
+  DATABASE_URL: databaseField(),
   CATALOG_URLS: urlsField('http://127.0.0.1:5001'),
 });
 export type Config = Static<typeof Config>;
 
 /** @throws ConfigError with a sentence that names the variable */
 export function readOrderConfig(env: NodeJS.ProcessEnv): Config {
-  refuseUnbuilt(env, { DATABASE_URL: 'the orders cannot be kept in PostgreSQL yet' });
   const config = readConfig(Config, env);
   requireTokensOffLoopback(config);
   return config;

@@ -129,8 +129,15 @@ export function openLink({ url, name, statementTimeoutMs, silenceMs }: LinkOptio
     }
   }
 
+  async function sql<Row extends object>(
+    text: TemplateStringsArray,
+    ...values: readonly Value[]
+  ): Promise<readonly Row[]> {
+    return [...(await bounded(() => driver<Row[]>(text, ...values)))];
+  }
+
   return {
-    sql: (text, ...values) => bounded(() => driver(text, ...values)),
+    sql,
     script: (text) => bounded(() => driver.unsafe(text)),
     command: async (text) => (await bounded(() => driver.unsafe(text))).command,
     isUsable: () => lost === undefined && socket?.destroyed !== true,

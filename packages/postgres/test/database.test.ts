@@ -6,10 +6,6 @@ import { connectDatabase, type DatabaseOptions, migrate } from '../src/index.js'
 
 const server = await startPostgres({ deadlock_timeout: '50ms' });
 t.teardown(() => server.remove());
-const names = (function* () {
-  for (let n = 1; ; n += 1) yield `shop_${n}`;
-})();
-
 /** A statement that is put together: a name cannot be a value. */
 function words(text: string): TemplateStringsArray {
   return Object.assign([text], { raw: [text] });
@@ -17,14 +13,11 @@ function words(text: string): TemplateStringsArray {
 
 /** A new database with one empty table. */
 async function newDatabase(on: PostgresServer = server): Promise<string> {
-  const { value: name = '' } = names.next();
-  const main = connectDatabase(on.url('postgres'), { name: 'test' });
-  await main.read((sql) => sql(words(`CREATE DATABASE ${name}`)));
-  await main.close();
-  const database = connectDatabase(on.url(name), { name: 'test' });
+  const url = await on.newDatabase();
+  const database = connectDatabase(url, { name: 'test' });
   await database.read((sql) => sql`CREATE TABLE books (id bigint PRIMARY KEY, title text)`);
   await database.close();
-  return on.url(name);
+  return url;
 }
 
 /** Connected for the time of a test. */

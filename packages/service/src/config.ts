@@ -84,6 +84,27 @@ export function urlField(description: string) {
   } satisfies Field);
 }
 
+/** The PostgreSQL database of a service, which may have a password in it and is never shown. */
+export function databaseField() {
+  return Type.Optional(
+    Type.String({
+      description: 'a PostgreSQL database, as postgres://user:password@host:5432/database',
+      writeOnly: true,
+      [complaintAbout]: complaintAboutDatabase,
+    } satisfies Field),
+  );
+}
+
+function complaintAboutDatabase(text: string): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^postgres(ql)?:\/\/[^/]/.test(text)) {
+    return 'it does not begin with postgres:// and a host';
+  }
+  return url.hostname === '' || !/^\/[^/]+$/.test(url.pathname)
+    ? 'it does not name a host and one database'
+    : undefined;
+}
+
 /** The origins that a `urlsField` names. */
 export function splitUrls(urls: string): string[] {
   return urls.split(',').map((each) => new URL(each.trim()).origin);
@@ -188,17 +209,6 @@ export function readConfig<S extends TObject>(
     if (complaint === undefined) throw error;
     const { name, reason } = complaint;
     throw new ConfigError(sentence(name, fields[name] ?? {}, values[name], reason));
-  }
-}
-
-/**
- * Throws `ConfigError` when a variable is set that this version knows of but does not heed: whoever
- * set it would believe that it works. The value may hold a password and is not shown.
- * @param unbuilt name → what would have to be built for it
- */
-export function refuseUnbuilt(env: Environment, unbuilt: Readonly<Record<string, string>>): void {
-  for (const [name, what] of Object.entries(unbuilt)) {
-    if (env[name]) throw new ConfigError(`${name} is set, but ${what}: unset it to start.`);
   }
 }
 

@@ -2,10 +2,10 @@ export type { FastifyInstance } from 'fastify';
 export { type Caller, callerOf } from './caller.js';
 export {
   ConfigError,
+  databaseField,
   isLoopback,
   listenFields,
   readConfig,
-  refuseUnbuilt,
   requireTokensOffLoopback,
   splitUrls,
   urlField,

@@ -7,9 +7,9 @@ import { Type } from '@sinclair/typebox';
 import t, { type Test } from 'tap';
 import { ConfigError } from '../src/config.js';
 import {
+  databaseField,
   listenFields,
   readConfig,
-  refuseUnbuilt,
   requireTokensOffLoopback,
   splitUrls,
   urlsField,
@@ -114,15 +114,24 @@ t.test('when an address of a service will not do, then it is named without secre
   }
 });
 
-t.test('when a variable is set that nothing heeds yet, then the start is refused', async (t) => {
-  const unbuilt = { DATABASE_URL: 'PostgreSQL is not built yet' };
-  const sentence = 'DATABASE_URL is set, but PostgreSQL is not built yet: unset it to start.';
-  t.throws(() => refuseUnbuilt({ DATABASE_URL: 'postgres://u:hunter2@h' }, unbuilt), {
-    name: 'ConfigError',
-    message: sentence,
-  });
-  for (const env of [{}, { DATABASE_URL: '' }, { OTHER_URL: 'x' }]) {
-    t.doesNotThrow(() => refuseUnbuilt(env, unbuilt));
+t.test('when a database is named, then its password is never shown', async (t) => {
+  const schema = Type.Object({ DATABASE_URL: databaseField() });
+  const read = (url: string) => readConfig(schema, { DATABASE_URL: url });
+  for (const url of ['postgres://u:hunter2@h/bazar', 'postgresql://h:5433/bazar?sslmode=require']) {
+    t.equal(read(url).DATABASE_URL, url);
+  }
+  t.same(readConfig(schema, { DATABASE_URL: '' }), {});
+  const wrong: Record<string, RegExp> = {
+    'mysql://u:hunter2@h/bazar': /but it does not begin with postgres:\/\/ and a host/,
+    'u:hunter2@h/bazar': /but it does not begin with/,
+    'postgres://u:hunter2@h': /but it does not name a host and one database/,
+    'postgres://u:hunter2@h/a/b': /but it does not name/,
+    'postgres://u:hunter2@h:x/bazar': /but it does not begin with/,
+  };
+  for (const [url, message] of Object.entries(wrong)) {
+    const error = t.throws(() => read(url), { name: 'ConfigError', message }, url);
+    t.match(error, { message: /^DATABASE_URL is a secret that is not shown, but/ });
+    t.notMatch(error, { message: /hunter2/ });
   }
 });
 

@@ -332,7 +332,7 @@ t.test('when a shop cannot open, then a sentence without a stack says why', asyn
   );
   await refused(
     { env: { DATABASE_URL: 'postgres://a' } },
-    /^The catalog did not start: DATABASE_URL is set, [^\n]*$/,
+    /^The catalog did not start: DATABASE_URL is a secret that is not shown, [^\n]*$/,
   );
   await refused({ env: { PUBLIC_URL: 'a' } }, /^PUBLIC_URL is "a", but "a" is no address[^\n]*$/);
 });

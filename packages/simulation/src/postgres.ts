@@ -18,6 +18,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import postgres from 'postgres';
 
 const run = promisify(execFile);
 
@@ -28,6 +29,8 @@ const runsAs = process.getuid?.() === 0 ? nobody : undefined;
 export interface PostgresServer {
   /** Where a database of this name is; it need not be there yet. */
   url(database: string): string;
+  /** Makes an empty database; resolves to where it is. */
+  newDatabase(): Promise<string>;
   /** Starts it on the same port, after a kill or a stop; resolves when it takes connections. */
   start(): Promise<void>;
   /** Ends all of its processes at once, with nothing written that was not. */
@@ -129,8 +132,18 @@ export async function startPostgres(
   // What a test forgets must not outlive it.
   const onExit = () => server?.kill('SIGKILL');
   process.once('exit', onExit);
+  const url = (database: string) => `postgres://bazar@127.0.0.1:${port}/${database}`;
+  let databases = 0;
   return {
-    url: (database) => `postgres://bazar@127.0.0.1:${port}/${database}`,
+    url,
+    async newDatabase() {
+      databases += 1;
+      const name = `shop_${databases}`;
+      const sql = postgres(url('postgres'), { max: 1, onnotice: () => {} });
+      await sql.unsafe(`CREATE DATABASE ${name}`);
+      await sql.end();
+      return url(name);
+    },
     start,
     kill,
     stop,

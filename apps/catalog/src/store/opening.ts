@@ -5,16 +5,7 @@ import { mergeEdit } from './edit.js';
 import { imageNumber, type Log, noPause, type Picture } from './picture.js';
 import { type PastPicture, type Shown, writeRecord } from './record.js';
 import { applyEffects, type Checkpoint, type Replay } from './replay.js';
-
-/** The four books of the report, laid down when there is neither a file nor a journal. */
-const reportBooks: readonly Stock[] = [
-  [1, 'How to get a good grade in DOS in 40 minutes a day', 'distributed', 10, 30] as const,
-  [2, 'RPCs for Noobs', 'distributed', 2, 50] as const,
-  [3, 'Xen and the Art of Surviving Undergraduate School', 'undergrad', 3, 40] as const,
-  [4, 'Cooking for the Impatient Undergrad', 'undergrad', 6, 35] as const,
-].map(([id, title, topic, quantity, price]) =>
-  toStock({ id, title, topic, quantity, price }, quantity, 0),
-);
+import { reportBooks } from './report-books.js';
 
 export interface OpeningOptions {
   readonly disk: Disk;
@@ -85,7 +76,7 @@ async function firstStart(options: OpeningOptions): Promise<Opened> {
     );
   }
   const isNew = !(await disk.exists(picture.data));
-  if (isNew) await picture.layDown(reportBooks);
+  if (isNew) await picture.layDown(reportBooks.map((book) => toStock(book, book.quantity, 0)));
   const { rows, sha256 } = await readBooks(disk, picture.data);
   log(
     'info',

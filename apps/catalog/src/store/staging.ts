@@ -1,17 +1,28 @@
 import { Failure } from '@bazar/contracts';
 import { decide } from '../decide.js';
 import type { Operation, Outcome, Stock } from '../store.js';
-import type { KnownOutcome, Outcomes } from './outcomes.js';
+import type { KnownOutcome } from './outcomes.js';
 import type { OutcomeRecord } from './record.js';
 import type { Shelf } from './shelf.js';
 
-export interface StagingContext {
-  readonly shelf: Shelf;
-  readonly outcomes: Outcomes;
+/** What must be known of a remembered outcome before it is read back. */
+type Known = Pick<KnownOutcome, 'kind' | 'itemId'>;
+
+/** What a repeat is answered from: less than the journal's record of a sale. */
+export type Answer =
+  | Exclude<OutcomeRecord, { kind: 'sale' }>
+  | Omit<Extract<OutcomeRecord, { kind: 'sale' }>, 'quantity' | 'sold'>;
+
+export interface StagingContext<K extends Known> {
+  readonly shelf: Pick<Shelf, 'get' | 'nextId'>;
+  readonly outcomes: {
+    readonly lastSale: number;
+    readonly find: (id: string) => K | undefined;
+  };
   /** The time of the commit, in milliseconds since 1970. */
   readonly at: number;
   /** Reads a remembered outcome back. */
-  readonly recall: (known: KnownOutcome) => Promise<OutcomeRecord>;
+  readonly recall: (known: K) => Promise<Answer>;
 }
 
 /** A batch decided but not committed: nothing of it is visible to anyone yet. */
@@ -24,10 +35,13 @@ export interface StagedBatch {
   readonly stocks: ReadonlyMap<number, Stock>;
 }
 
-/** Decides a batch in order, each operation on what the ones before it left. */
-export async function stageBatch(
+/**
+ * Decides a batch in order, each operation on what the ones before it left. Every store does it by
+ * this, whatever it keeps the stocks and outcomes in.
+ */
+export async function stageBatch<K extends Known>(
   operations: readonly Operation[],
-  { shelf, outcomes, at, recall }: StagingContext,
+  { shelf, outcomes, at, recall }: StagingContext<K>,
 ): Promise<StagedBatch> {
   const stocks = new Map<number, Stock>();
   const records = new Map<string, OutcomeRecord>();
@@ -95,7 +109,7 @@ function timestampOf(at: number): string {
   return written.text;
 }
 
-function toOutcome(record: OutcomeRecord, replayed: boolean): Outcome {
+function toOutcome(record: Answer, replayed: boolean): Outcome {
   if (record.kind === 'sold_out') return { result: 'sold_out', replayed };
   if (record.kind === 'sale') {
     const { sale, title, price } = record;
@@ -106,10 +120,10 @@ function toOutcome(record: OutcomeRecord, replayed: boolean): Outcome {
   return { result: record.kind === 'change' ? 'changed' : 'added', replayed, book };
 }
 
-async function answerKnown(
+async function answerKnown<K extends Known>(
   operation: Operation,
-  known: KnownOutcome,
-  recall: StagingContext['recall'],
+  known: K,
+  recall: StagingContext<K>['recall'],
 ): Promise<Outcome> {
   const { kind, itemId } = known;
   // What memory knows is enough to refuse, and to repeat a sold out, without a look at the disk.
@@ -126,11 +140,11 @@ async function answerKnown(
   }
 }
 
-function answerAgain(operation: Operation, record: OutcomeRecord): Outcome {
+function answerAgain(operation: Operation, record: Answer): Outcome {
   return isSameRequest(operation, record) ? toOutcome(record, true) : reused(operation);
 }
 
-function isSameRequest(operation: Operation, record: OutcomeRecord): boolean {
+function isSameRequest(operation: Operation, record: Answer): boolean {
   if (operation.kind === 'sale') return 'item' in record && record.item === operation.itemId;
   if (record.kind !== operation.kind) return false;
   if (operation.kind === 'change' && record.stock.id !== operation.itemId) return false;
