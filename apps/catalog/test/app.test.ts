@@ -567,6 +567,9 @@ t.test(
 t.test('when an environment does not do, then the start says why', async (t) => {
   t.match(readCatalogConfig({}), { HOST: '127.0.0.1', PORT: 5001, DATA_DIR: './data' });
   t.throws(() => readCatalogConfig({ PORT: 'x' }), /PORT is "x"/);
-  t.throws(() => readCatalogConfig({ DATABASE_URL: 'postgres://a' }), /does not name a host and one/);
+  t.throws(
+    () => readCatalogConfig({ DATABASE_URL: 'postgres://a' }),
+    /does not name a host and one/,
+  );
   t.throws(() => readCatalogConfig({ HOST: '0.0.0.0' }), /SERVICE_TOKEN/);
 });

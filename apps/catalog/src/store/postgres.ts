@@ -1,6 +1,5 @@
 import { Failure, remembered } from '@bazar/contracts';
 import { connectDatabase, type Database, type DatabaseOptions, migrate } from '@bazar/postgres';
-import type { After } from '../after.js';
 import type { CatalogStore, Feed, Operation, Outcome, Stock, Totals } from '../store.js';
 import { applyBatch, DecidedElsewhere } from './batch.js';
 import type { Retention } from './outcomes.js';
@@ -11,9 +10,6 @@ export interface PostgresStoreOptions {
   /** postgres://user:password@host:port/database */
   readonly url: string;
   readonly now: () => number;
-  /** Milliseconds on a clock that only goes forward. */
-  readonly monotonic: () => number;
-  readonly after: After;
   readonly newId: () => string;
   readonly log: (level: 'info' | 'warn', sentence: string) => void;
   readonly retention?: Retention;
@@ -33,9 +29,6 @@ export interface PostgresStore extends CatalogStore {
 const policy = {
   /** How often a batch begins again because another replica decided one of its ids. */
   attempts: 10,
-  /** For so long we ask whether the database has a batch whose COMMIT was not answered. */
-  resolveMs: 5000,
-  pauseMs: 100,
   /** After so many outcomes it is looked whether some need no longer be remembered. */
   forgetEvery: 1000,
   /** More than come meanwhile, so that it catches up. */
@@ -111,10 +104,9 @@ function openShop(database: Database, catalogId: string): Promise<boolean> {
   });
 }
 
-function createWriter(database: Database, { now, monotonic, after }: PostgresStoreOptions) {
+function createWriter(database: Database, { now }: PostgresStoreOptions) {
   const under = new Set<Promise<unknown>>();
 
-  /** @throws Failure without `nothingDone` for a commit of which nobody knows */
   async function commit(operations: readonly Operation[]): Promise<readonly Outcome[]> {
     for (let count = 1; count <= policy.attempts; count += 1) {
       try {
@@ -127,30 +119,9 @@ function createWriter(database: Database, { now, monotonic, after }: PostgresSto
     throw new Failure('unavailable', detail, { nothingDone: true });
   }
 
-  /**
-   * A commit that was not answered has happened, or has not, or is happening still. The same batch
-   * under the same ids finds that out, and is the batch that was wanted if nothing of it is there.
-   */
-  async function apply(operations: readonly Operation[]): Promise<readonly Outcome[]> {
-    let unknown: Failure | undefined;
-    const until = monotonic() + policy.resolveMs;
-    for (;;) {
-      try {
-        return await commit(operations);
-      } catch (error) {
-        if (!(error instanceof Failure)) throw error;
-        if (!error.nothingDone) unknown = error;
-        // That the last attempt did nothing says nothing of the first.
-        if (unknown === undefined) throw error;
-        if (monotonic() >= until) throw unknown;
-      }
-      await new Promise<void>((resolve) => after(policy.pauseMs, resolve));
-    }
-  }
-
   return {
     apply(operations: readonly Operation[]): Promise<readonly Outcome[]> {
-      const applied = apply(operations);
+      const applied = database.settle(() => commit(operations));
       under.add(applied);
       const done = () => under.delete(applied);
       applied.then(done, done);
