@@ -1,5 +1,11 @@
 import { Failure, remembered } from '@bazar/contracts';
-import { connectDatabase, type Database, type DatabaseOptions, migrate } from '@bazar/postgres';
+import {
+  connectDatabase,
+  type Database,
+  type DatabaseOptions,
+  migrate,
+  type Sql,
+} from '@bazar/postgres';
 import type { CatalogStore, Feed, Operation, Outcome, Stock, Totals } from '../store.js';
 import { applyBatch, DecidedElsewhere } from './batch.js';
 import type { Retention } from './outcomes.js';
@@ -40,23 +46,16 @@ const policy = {
  * @throws DatabaseError with a sentence when the database does not do
  */
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
-  const { url, newId, log, bounds, patienceMs } = options;
+  const { url, log, bounds, patienceMs } = options;
   await migrate(url, {
     owner: 'catalog',
     // Seen from the source as from what is built of it.
     folder: new URL('../../src/store/migrations/', import.meta.url),
     log,
+    fill: (sql) => openShop(sql, options),
     ...(patienceMs !== undefined && { patienceMs }),
   });
   const database = connectDatabase(url, { name: 'bazar catalog', ...bounds });
-  try {
-    if (await openShop(database, newId())) {
-      log('info', `the database is new: the report's ${reportBooks.length} books are laid down`);
-    }
-  } catch (error) {
-    database.destroy();
-    throw error;
-  }
   const { apply, settled } = createWriter(database, options);
   const readers = createReaders(database);
   const forgetting = createForgetting(database, options, () => readers.loggedThrough);
@@ -90,18 +89,16 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   };
 }
 
-/** Lays down the first books where there is no shop; of several replicas one does. */
-function openShop(database: Database, catalogId: string): Promise<boolean> {
-  return database.transaction(async (sql) => {
-    const made = await sql`INSERT INTO shop (id, catalog_id, last_sale, last_outcome)
-      VALUES (1, ${catalogId}, 0, 0) ON CONFLICT (id) DO NOTHING RETURNING id`;
-    if (made.length === 0) return false;
-    for (const { id, title, topic, quantity, price } of reportBooks) {
-      await sql`INSERT INTO books (id, title, topic, folded_topic, quantity, price, stocked, sold)
-        VALUES (${id}, ${title}, ${topic}, ${foldTopic(topic)}, ${quantity}, ${price}, ${quantity}, 0)`;
-    }
-    return true;
-  });
+/** Lays down the first books where there is no shop. */
+async function openShop(sql: Sql, { newId, log }: PostgresStoreOptions): Promise<void> {
+  const made = await sql`INSERT INTO shop (id, catalog_id, last_sale, last_outcome)
+    VALUES (1, ${newId()}, 0, 0) ON CONFLICT (id) DO NOTHING RETURNING id`;
+  if (made.length === 0) return;
+  for (const { id, title, topic, quantity, price } of reportBooks) {
+    await sql`INSERT INTO books (id, title, topic, folded_topic, quantity, price, stocked, sold)
+      VALUES (${id}, ${title}, ${topic}, ${foldTopic(topic)}, ${quantity}, ${price}, ${quantity}, 0)`;
+  }
+  log('info', `the database is new: the report's ${reportBooks.length} books are laid down`);
 }
 
 function createWriter(database: Database, { now }: PostgresStoreOptions) {
