@@ -63,8 +63,6 @@ async function openDatabase(url: string, logger: Logger): Promise<Storage> {
   const store = await openPostgresStore({
     url,
     now: Date.now,
-    monotonic: () => performance.now(),
-    after,
     newId: randomUUID,
     log: (level, sentence) => logger[level](sentence),
   }).catch((error: unknown) => {

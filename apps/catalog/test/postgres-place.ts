@@ -23,11 +23,6 @@ export function createPlace(url: () => Promise<string>): PostgresPlace {
       newest = await openPostgresStore({
         url: await found,
         now: Date.now,
-        monotonic: () => performance.now(),
-        after(ms, run) {
-          const timer = setTimeout(run, ms);
-          return () => clearTimeout(timer);
-        },
         newId: randomUUID,
         log: (_level, sentence) => place.log.push(sentence),
         patienceMs: 0,

@@ -11,7 +11,7 @@ import { nodeDisk, troubleOf } from '@bazar/storage';
 import { after } from './after.js';
 import { buildOrder } from './app.js';
 import { connectCatalogs } from './catalogs.js';
-import { readOrderConfig } from './config.js';
+import { type Config, readOrderConfig } from './config.js';
 import { createPurchases } from './purchase.js';
 import { Contradiction, compareWithFeed, createRecovery, type ReadFeed } from './recovery.js';
 import { openCsvStore } from './store/csv.js';
@@ -34,25 +34,51 @@ async function assertAgreement(store: OrderStore, readFeed: ReadFeed): Promise<v
   }
 }
 
-await runMain(async () => {
-  const config = readOrderConfig(process.env);
-  const logger = createLogger('order', config.LOG_LEVEL);
-  const stopAtOnce = (error: Error, sentence: string) => {
-    logger.fatal(error, sentence);
+type Logger = ReturnType<typeof createLogger>;
+
+/** What was acknowledged is safe; going on could acknowledge what is not. */
+function stopAtOnce(logger: Logger) {
+  return (error: Error) => {
+    logger.fatal(error, 'the order log failed: the service stops at once');
     process.exit(1);
   };
-  const store = await openCsvStore({
+}
+
+async function openFiles(config: Config, logger: Logger): Promise<OrderStore> {
+  return openCsvStore({
     disk: nodeDisk,
     folder: config.DATA_DIR,
     monotonic: () => performance.now(),
     log: (level, sentence) => logger[level](sentence),
-    // What was acknowledged is safe; going on could acknowledge what is not.
-    onBroken: (error) => stopAtOnce(error, 'the order log failed: the service stops at once'),
+    onBroken: stopAtOnce(logger),
   }).catch((error: unknown) => {
     const trouble = troubleOf(error);
     if (trouble === undefined) throw error;
     throw new StartError(`The order service cannot start: ${trouble}`, { cause: error });
   });
+}
+
+async function openDatabase(url: string, logger: Logger): Promise<OrderStore> {
+  // Loaded only here: a shop of files has no use for it.
+  const { openPostgresStore } = await import('./store/postgres.js');
+  return openPostgresStore({
+    url,
+    monotonic: () => performance.now(),
+    log: (level, sentence) => logger[level](sentence),
+    onBroken: stopAtOnce(logger),
+  }).catch((error: unknown) => {
+    if (!(error instanceof Error && error.name === 'DatabaseError')) throw error;
+    throw new StartError(`The order service cannot start: ${error.message}.`, { cause: error });
+  });
+}
+
+await runMain(async () => {
+  const config = readOrderConfig(process.env);
+  const logger = createLogger('order', config.LOG_LEVEL);
+  const store =
+    config.DATABASE_URL === undefined
+      ? await openFiles(config, logger)
+      : await openDatabase(config.DATABASE_URL, logger);
   const catalogs = connectCatalogs(
     config.CATALOG_URLS,
     config.SERVICE_TOKEN,

@@ -38,7 +38,8 @@ export interface OrderStore {
   orderOfSale(sale: number): Promise<string | undefined>;
   /**
    * Resolves when a row could be written now.
-   * @throws Failure `storage_full` while the last write found no room and a probe finds none
+   * @throws Failure `storage_full` while the last write found no room and a probe finds none, and
+   * `unavailable` while the storage itself is away
    */
   assertRoom(): Promise<void>;
   /** The catalog that the sale numbers belong to, once it is known. */

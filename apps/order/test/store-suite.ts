@@ -52,15 +52,19 @@ export async function differences(
   while (bySale.has(watermark + 1)) watermark += 1;
   compare('reach', await store.reach(), { watermark, lastSale });
   compare('list', textOf(await store.list(0, 1000)), textOf(sorted));
-  for (const order of sorted) {
-    const known = await store.find(order.orderId);
-    compare('find', textOf(known === undefined ? [] : [known]), textOf([order]));
+  // All at once, for a store may be a network away.
+  const known = await Promise.all(sorted.map(({ orderId }) => store.find(orderId)));
+  for (const [index, order] of sorted.entries()) {
+    const found = known[index];
+    compare('find', textOf(found === undefined ? [] : [found]), textOf([order]));
   }
   const copies: Record<number, number> = {};
   const lacking: number[] = [];
-  for (let sale = 1; sale <= lastSale + 1; sale += 1) {
+  const numbers = Array.from({ length: lastSale + 1 }, (_, index) => index + 1);
+  const owners = await Promise.all(numbers.map((sale) => store.orderOfSale(sale)));
+  for (const sale of numbers) {
     const order = bySale.get(sale);
-    compare('orderOfSale', await store.orderOfSale(sale), order?.orderId);
+    compare('orderOfSale', owners[sale - 1], order?.orderId);
     if (order === undefined) lacking.push(sale);
     else copies[order.itemId] = (copies[order.itemId] ?? 0) + 1;
   }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Failure } from '@bazar/contracts';
 import { type Link, openLink, type Sql } from './link.js';
 import { createPool } from './pool.js';
 import { failureOf, isConflict, LinkLost, refusalOf } from './trouble.js';
@@ -14,6 +15,8 @@ export interface DatabaseOptions {
   /** From 0 to 1, for who tries again when. */
   readonly random?: () => number;
   readonly pause?: (ms: number) => Promise<unknown>;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly monotonic?: () => number;
 }
 
 /**
@@ -31,6 +34,12 @@ export interface Database {
    * have no effects but on the database. What it throws undoes it.
    */
   transaction<Result>(work: (sql: Sql) => Promise<Result>): Promise<Result>;
+  /**
+   * Runs something that finds, when it is run again, what it has left behind before, and is run again
+   * while nobody knows whether it has: a COMMIT that was not answered has happened, or has not, or is
+   * happening still. Whatever fails after 5 s of that is as unknown as the first failure was.
+   */
+  settle<Result>(run: () => Promise<Result>): Promise<Result>;
   /** Whether as much room as a full batch takes can be had; it is given back. */
   hasRoom(): Promise<boolean>;
   close(): Promise<void>;
@@ -48,11 +57,14 @@ const policy = {
   attempts: 8,
   /** The first pause before another attempt, at most; each further one is twice as long. */
   pauseMs: 5,
+  settleMs: 5000,
+  settlePauseMs: 100,
 };
 
 /** Nothing is connected before there is a statement to run. */
 export function connectDatabase(url: string, options: DatabaseOptions): Database {
   const { random = Math.random, pause = sleep, ...bounds } = { ...policy, ...options };
+  const { monotonic = () => performance.now() } = options;
   const pool = createPool({ open: () => openLink({ url, ...bounds }), ...bounds });
 
   /** Runs something on a link, and over again on what a repeat is known to be safe and useful. */
@@ -79,6 +91,22 @@ export function connectDatabase(url: string, options: DatabaseOptions): Database
   return {
     read: (work) => attempt((link) => work(link.sql)),
     transaction: (work) => attempt((link) => runTransaction(link, work)),
+    async settle(run) {
+      const until = monotonic() + policy.settleMs;
+      let unknown: Failure | undefined;
+      for (;;) {
+        try {
+          return await run();
+        } catch (error) {
+          if (!(error instanceof Failure)) throw error;
+          if (!error.nothingDone) unknown ??= error;
+          // That the last attempt did nothing says nothing of the first.
+          if (unknown === undefined) throw error;
+          if (monotonic() >= until) throw unknown;
+        }
+        await pause(policy.settlePauseMs);
+      }
+    },
     async hasRoom() {
       try {
         // The table is dropped with its file before anybody sees it.

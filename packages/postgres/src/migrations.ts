@@ -12,6 +12,8 @@ export interface MigrationOptions {
   /** The folder of the numbered files, as `001.do.books.sql`. */
   readonly folder: URL;
   readonly log: (level: 'info' | 'warn', sentence: string) => void;
+  /** Fills new tables; runs at every start, in the same transaction. */
+  readonly fill?: (sql: Sql) => Promise<void>;
   /** For so long a database may be away that is perhaps starting just now. */
   readonly patienceMs?: number;
   readonly pause?: (ms: number) => Promise<unknown>;
@@ -73,7 +75,9 @@ async function migrateLocked(link: Link, sql: Sql, options: MigrationOptions): P
         'start a newer one',
     );
   }
-  return (await postgrator.migrate()).map(({ version }) => version);
+  const migrations = await postgrator.migrate();
+  await options.fill?.(sql);
+  return migrations.map(({ version }) => version);
 }
 
 const versionTable = (owner: string) => `bazar_${owner}_version`;

@@ -148,7 +148,8 @@ export async function startPostgres(
     kill,
     stop,
     async remove() {
-      await stop();
+      // In order, it would sync first what nobody will read.
+      await kill();
       process.off('exit', onExit);
       await rm(folder, { recursive: true, force: true });
     },

@@ -1,6 +1,11 @@
 import { Failure, remembered } from '@bazar/contracts';
-import { connectDatabase, type Database, type DatabaseOptions, migrate } from '@bazar/postgres';
-import type { After } from '../after.js';
+import {
+  connectDatabase,
+  type Database,
+  type DatabaseOptions,
+  migrate,
+  type Sql,
+} from '@bazar/postgres';
 import type { Registry } from '../registry.js';
 import type { CatalogStore, Feed, Operation, Outcome, Stock, Totals } from '../store.js';
 import { applyBatch, DecidedElsewhere } from './batch.js';
@@ -13,9 +18,6 @@ export interface PostgresStoreOptions {
   /** postgres://user:password@host:port/database */
   readonly url: string;
   readonly now: () => number;
-  /** Milliseconds on a clock that only goes forward. */
-  readonly monotonic: () => number;
-  readonly after: After;
   readonly newId: () => string;
   readonly log: (level: 'info' | 'warn', sentence: string) => void;
   readonly retention?: Retention;
@@ -37,9 +39,6 @@ export interface PostgresStore extends CatalogStore {
 const policy = {
   /** How often a batch begins again because another replica decided one of its ids. */
   attempts: 10,
-  /** For so long we ask whether the database has a batch whose COMMIT was not answered. */
-  resolveMs: 5000,
-  pauseMs: 100,
   /** After so many outcomes it is looked whether some need no longer be remembered. */
   forgetEvery: 1000,
   /** More than come meanwhile, so that it catches up. */
@@ -51,23 +50,16 @@ const policy = {
  * @throws DatabaseError with a sentence when the database does not do
  */
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
-  const { url, newId, log, bounds, patienceMs } = options;
+  const { url, log, bounds, patienceMs } = options;
   await migrate(url, {
     owner: 'catalog',
     // Seen from the source as from what is built of it.
     folder: new URL('../../src/store/migrations/', import.meta.url),
     log,
+    fill: (sql) => openShop(sql, options),
     ...(patienceMs !== undefined && { patienceMs }),
   });
   const database = connectDatabase(url, { name: 'bazar catalog', ...bounds });
-  try {
-    if (await openShop(database, newId())) {
-      log('info', `the database is new: the report's ${reportBooks.length} books are laid down`);
-    }
-  } catch (error) {
-    database.destroy();
-    throw error;
-  }
   const { apply, settled } = createWriter(database, options);
   const readers = createReaders(database);
   const forgetting = createForgetting(database, options, () => readers.loggedThrough);
@@ -102,24 +94,21 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   };
 }
 
-/** Lays down the first books where there is no shop; of several replicas one does. */
-function openShop(database: Database, catalogId: string): Promise<boolean> {
-  return database.transaction(async (sql) => {
-    const made = await sql`INSERT INTO shop (id, catalog_id, last_sale, last_outcome)
-      VALUES (1, ${catalogId}, 0, 0) ON CONFLICT (id) DO NOTHING RETURNING id`;
-    if (made.length === 0) return false;
-    for (const { id, title, topic, quantity, price } of reportBooks) {
-      await sql`INSERT INTO books (id, title, topic, folded_topic, quantity, price, stocked, sold)
-        VALUES (${id}, ${title}, ${topic}, ${foldTopic(topic)}, ${quantity}, ${price}, ${quantity}, 0)`;
-    }
-    return true;
-  });
+/** Lays down the first books where there is no shop. */
+async function openShop(sql: Sql, { newId, log }: PostgresStoreOptions): Promise<void> {
+  const made = await sql`INSERT INTO shop (id, catalog_id, last_sale, last_outcome)
+    VALUES (1, ${newId()}, 0, 0) ON CONFLICT (id) DO NOTHING RETURNING id`;
+  if (made.length === 0) return;
+  for (const { id, title, topic, quantity, price } of reportBooks) {
+    await sql`INSERT INTO books (id, title, topic, folded_topic, quantity, price, stocked, sold)
+      VALUES (${id}, ${title}, ${topic}, ${foldTopic(topic)}, ${quantity}, ${price}, ${quantity}, 0)`;
+  }
+  log('info', `the database is new: the report's ${reportBooks.length} books are laid down`);
 }
 
-function createWriter(database: Database, { now, monotonic, after }: PostgresStoreOptions) {
+function createWriter(database: Database, { now }: PostgresStoreOptions) {
   const under = new Set<Promise<unknown>>();
 
-  /** @throws Failure without `nothingDone` for a commit of which nobody knows */
   async function commit(
     operations: readonly Operation[],
     batch: string | undefined,
@@ -137,33 +126,9 @@ function createWriter(database: Database, { now, monotonic, after }: PostgresSto
     throw new Failure('unavailable', detail, { nothingDone: true });
   }
 
-  /**
-   * A commit that was not answered has happened, or has not, or is happening still. The same batch
-   * under the same ids finds that out, and is the batch that was wanted if nothing of it is there.
-   */
-  async function apply(
-    operations: readonly Operation[],
-    batch: string | undefined,
-  ): Promise<readonly Outcome[]> {
-    let unknown: Failure | undefined;
-    const until = monotonic() + policy.resolveMs;
-    for (;;) {
-      try {
-        return await commit(operations, batch);
-      } catch (error) {
-        if (!(error instanceof Failure)) throw error;
-        if (!error.nothingDone) unknown = error;
-        // That the last attempt did nothing says nothing of the first.
-        if (unknown === undefined) throw error;
-        if (monotonic() >= until) throw unknown;
-      }
-      await new Promise<void>((resolve) => after(policy.pauseMs, resolve));
-    }
-  }
-
   return {
     apply(operations: readonly Operation[], batch?: string): Promise<readonly Outcome[]> {
-      const applied = apply(operations, batch);
+      const applied = database.settle(() => commit(operations, batch));
       under.add(applied);
       const done = () => under.delete(applied);
       applied.then(done, done);
