@@ -37,7 +37,9 @@ export function readFiles({ catalog, order }: Folders): Holdings {
 }
 
 /** What a running shop says once recovery has logged what died unlogged, and its audit of that. */
-export async function interview({ urls }: Shop): Promise<Holdings & { readonly audit: unknown }> {
+export async function interview({
+  urls,
+}: Pick<Shop, 'urls'>): Promise<Holdings & { readonly audit: unknown }> {
   const audit = async () => (await ask({ request: `GET ${urls.order}/audit` })).body;
   await until('nothing is pending', async () => field(await audit(), 'pending') === 0);
   const log: LogRow[] = [];

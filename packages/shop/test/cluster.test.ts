@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createRandom, type Random, readMeasure } from '@bazar/simulation';
+import t from 'tap';
+import { type Cluster, openCluster } from './cluster/cluster.js';
+import { startWatch } from './cluster/watch.js';
+import { askForSure, field, until } from './crash/ask.js';
+import { interview } from './crash/holdings.js';
+import { startAgain } from './crash/killer.js';
+import { breaches } from './crash/law.js';
+import { startLoad } from './crash/load.js';
+import { createTestimony } from './crash/testimony.js';
+
+// Two of each service over one PostgreSQL, killed, stopped and started again under load. Kills are
+// real, so a seed repeats what is asked and who is killed, not every moment of it.
+const seed = process.env['SEED'] ?? randomUUID();
+const faults = readMeasure('FAULTS', process.env['FAULTS'], 30);
+
+type Fault = 'a service' | 'two services' | 'the database' | 'a pause';
+const kinds: readonly Fault[] = [
+  'a service',
+  'a service',
+  'two services',
+  'the database',
+  'a pause',
+];
+
+/** Brings about one fault, and mends it. */
+async function bringAbout(kind: Fault, cluster: Cluster, random: Random): Promise<void> {
+  if (kind === 'the database') {
+    await cluster.postgres.kill();
+    await sleep(random.integer(500));
+    await cluster.postgres.start();
+    return;
+  }
+  const [first, second] = random.shuffle(cluster.services);
+  if (first === undefined || second === undefined) throw new TypeError('there are no services');
+  if (kind === 'a pause') {
+    first.pause();
+    await sleep(random.integer(2500));
+    first.resume();
+    return;
+  }
+  const victims = kind === 'two services' ? [first, second] : [first];
+  await Promise.all(victims.map((victim) => victim.kill()));
+  await sleep(random.integer(300));
+  await Promise.all(victims.map(startAgain));
+}
+
+t.test('when replicas and their database fail, then the promise is kept', async (t) => {
+  const random = createRandom(seed);
+  const lines: string[] = [];
+  const cluster = await openCluster({
+    random: random.fork('choice'),
+    onLine: (service, line) => lines.push(`${service}: ${line}`),
+  });
+  t.teardown(() => cluster.remove());
+  const testimony = createTestimony();
+  const failing = new AbortController();
+  t.teardown(() => failing.abort());
+  const books: number[] = [];
+  for (const title of ['Watched', 'Watched too']) {
+    const body = { title, topic: 'watched', quantity: 0, price: 0 };
+    const request = `POST ${cluster.urls.catalog}/books`;
+    const added = await askForSure({ request, body, key: random.uuid() });
+    books.push(Number(field(field(added.body, 'book'), 'id')));
+  }
+  const shared = { urls: cluster.urls, giveUp: failing.signal };
+  const watch = startWatch({ ...shared, books, readers: 8, random: random.fork('watch') });
+  const load = startLoad({ ...shared, testimony, buyers: 16, random: random.fork('load') });
+  const counts = new Map<Fault, number>();
+  for (let fault = 0; fault < faults; fault += 1) {
+    const goal = load.answered + random.integer(80);
+    await until(`${goal} purchases are answered`, () => load.answered >= goal);
+    const kind = random.pick(kinds);
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    await bringAbout(kind, cluster, random);
+  }
+  await cluster.ready();
+  await load.stop();
+  await watch.stop();
+  const shown = await interview(cluster);
+  t.match(shown.audit, { balanced: true, pending: 0, differences: [] });
+  t.same(breaches({ testimony, ...shown }), []);
+  t.same(watch.stale, [], 'no read is older than an acknowledged write');
+  t.ok(watch.counts.hits > 0 && watch.counts.writes > 0);
+  t.comment(`SEED=${seed} ${JSON.stringify(Object.fromEntries(counts))}`);
+  t.comment(
+    `${testimony.told.size} of ${testimony.attempted.size} keys answered, ${shown.log.length} copies ` +
+      `sold; ${JSON.stringify(watch.counts)}`,
+  );
+  if (!t.passing()) t.comment(lines.slice(-200).join('\n'));
+});
