@@ -14,7 +14,13 @@ import { createRepeatBudget } from './repeat-budget.js';
 import { type Attempt, createReplica, type Replica } from './replica.js';
 import { isUnanswered } from './verdict.js';
 
-export { type Addresses, type Found, type ReplicasLog, watchAddresses } from './addresses.js';
+export {
+  type Addresses,
+  type Endpoint,
+  type Found,
+  type ReplicasLog,
+  watchAddresses,
+} from './addresses.js';
 export type { Attempt } from './replica.js';
 
 /** What any connection to replicas needs. */

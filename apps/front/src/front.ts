@@ -1,0 +1,139 @@
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { Addresses, Endpoint, ReplicasLog } from '@bazar/service/replicas';
+
+export interface FrontEffects {
+  readonly addresses: Pick<Addresses, 'current'>;
+  readonly log: ReplicasLog;
+  readonly connectTimeoutMs?: number;
+}
+
+/** One port before several gateways. */
+export interface Front {
+  /** @returns the port that it listens on; 0 asks for any */
+  listen(host: string, port: number): Promise<number>;
+  /** Takes no more connections, and lets those that are open end, for so long. */
+  close(graceMs: number): Promise<void>;
+}
+
+const policy = {
+  /** A machine that is gone does not say so. */
+  connectTimeoutMs: 1000,
+  /** As many as a gateway takes. */
+  maxConnections: 10_000,
+};
+
+/**
+ * Passes each connection on to the gateway that has the fewest from here, and to the next one when
+ * that does not take it. It reads nothing of what goes through: a request that was under way when
+ * its gateway died ends with its connection, and the caller, who has its key, asks again.
+ */
+export function createFront({ addresses, log, ...options }: FrontEffects): Front {
+  const { connectTimeoutMs } = { ...policy, ...options };
+  /** How many connections each has. */
+  const busy = new Map<string, number>();
+  const open = new Set<Socket>();
+  const failing = new Set<string>();
+
+  function byLoad(): Endpoint[] {
+    const load = (endpoint: Endpoint) => busy.get(nameOf(endpoint)) ?? 0;
+    // Those that failed last time come last: whoever waits for them waits in vain, mostly.
+    const rank = (endpoint: Endpoint) => (failing.has(nameOf(endpoint)) ? 1 : 0);
+    return addresses.current().toSorted((a, b) => rank(a) - rank(b) || load(a) - load(b));
+  }
+
+  async function pass(near: Socket): Promise<void> {
+    for (const endpoint of byLoad()) {
+      const far = await dial(endpoint, connectTimeoutMs);
+      if (near.destroyed) {
+        far?.destroy();
+        return;
+      }
+      mark(endpoint, far !== undefined);
+      if (far !== undefined) return join(near, far, nameOf(endpoint));
+    }
+    near.resetAndDestroy();
+  }
+
+  function mark(endpoint: Endpoint, answers: boolean): void {
+    const name = nameOf(endpoint);
+    if (answers === !failing.has(name)) return;
+    if (answers) {
+      failing.delete(name);
+      log('info', `the gateway ${name} takes connections again`);
+    } else {
+      failing.add(name);
+      log('warn', `the gateway ${name} takes no connections`);
+    }
+  }
+
+  function join(near: Socket, far: Socket, name: string): void {
+    open.add(far);
+    busy.set(name, (busy.get(name) ?? 0) + 1);
+    // Not a clean end, which might be taken for the end of an answer.
+    const cut = () => {
+      near.resetAndDestroy();
+      far.resetAndDestroy();
+    };
+    near.on('error', cut);
+    far.on('error', cut);
+    far.on('close', () => {
+      open.delete(far);
+      busy.set(name, (busy.get(name) ?? 1) - 1);
+      near.end();
+    });
+    near.on('close', () => far.destroySoon());
+    near.pipe(far);
+    far.pipe(near);
+  }
+
+  const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
+    open.add(near);
+    near.on('close', () => open.delete(near));
+    // Until it is joined: whoever goes away while it waits.
+    near.on('error', () => {});
+    void pass(near);
+  });
+  server.maxConnections = policy.maxConnections;
+
+  return {
+    listen: (host, port) =>
+      new Promise((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(port, host, () => {
+          server.off('error', reject);
+          const address = server.address();
+          resolve(typeof address === 'object' && address !== null ? address.port : port);
+        });
+      }),
+    async close(graceMs) {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const timer = setTimeout(() => {
+        for (const socket of open) socket.destroy();
+      }, graceMs);
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+const nameOf = ({ url, address }: Endpoint): string =>
+  address === undefined ? url : `${url} ${address}`;
+
+/** A connection, or undefined when there is none in time. */
+function dial({ url, address }: Endpoint, timeoutMs: number): Promise<Socket | undefined> {
+  const { hostname, port } = new URL(url);
+  const host = address ?? hostname.replace(/^\[(.*)\]$/, '$1');
+  const far = connect({ host, port: Number(port || 80), noDelay: true, allowHalfOpen: true });
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => far.destroy(), timeoutMs);
+    far.once('connect', () => {
+      clearTimeout(timer);
+      resolve(far);
+    });
+    far.on('error', () => {});
+    far.once('close', () => {
+      clearTimeout(timer);
+      resolve(undefined);
+    });
+  });
+}

@@ -1,0 +1,1 @@
+export { createFront, type Front, type FrontEffects } from './front.js';
