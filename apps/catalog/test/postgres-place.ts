@@ -10,6 +10,8 @@ export interface PostgresPlace {
   open(options?: Partial<PostgresStoreOptions>): Promise<PostgresStore>;
   /** Ends the replica that was started last, which is not told. */
   kill(): Promise<void>;
+  /** Where the database is. */
+  url(): Promise<string>;
   readonly log: string[];
 }
 
@@ -19,9 +21,8 @@ export function createPlace(url: () => Promise<string>): PostgresPlace {
   let newest: PostgresStore | undefined;
   const place: PostgresPlace = {
     async open(options = {}) {
-      found ??= url();
       newest = await openPostgresStore({
-        url: await found,
+        url: await place.url(),
         now: Date.now,
         newId: randomUUID,
         log: (_level, sentence) => place.log.push(sentence),
@@ -32,6 +33,10 @@ export function createPlace(url: () => Promise<string>): PostgresPlace {
     },
     async kill() {
       newest?.destroy();
+    },
+    url() {
+      found ??= url();
+      return found;
     },
     log: [],
   };

@@ -9,6 +9,8 @@ export interface PostgresPlace {
   open(options?: Partial<PostgresStoreOptions>): Promise<PostgresStore>;
   /** Ends the replica that was started last, which is not told. */
   crash(): Promise<void>;
+  /** Where the database is. */
+  url(): Promise<string>;
   readonly log: string[];
   readonly broken: Error[];
 }
@@ -19,9 +21,8 @@ export function createPlace(url: () => Promise<string>): PostgresPlace {
   let newest: PostgresStore | undefined;
   const place: PostgresPlace = {
     async open(options = {}) {
-      found ??= url();
       newest = await openPostgresStore({
-        url: await found,
+        url: await place.url(),
         monotonic: () => performance.now(),
         log: (_level, sentence) => place.log.push(sentence),
         onBroken: (error) => place.broken.push(error),
@@ -32,6 +33,10 @@ export function createPlace(url: () => Promise<string>): PostgresPlace {
     },
     async crash() {
       newest?.destroy();
+    },
+    url() {
+      found ??= url();
+      return found;
     },
     log: [],
     broken: [],

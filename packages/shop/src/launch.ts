@@ -14,6 +14,8 @@ export interface ShopOptions {
   readonly ports?: Partial<Record<ServiceName, number>>;
   /** Variables for all three services, on top of this process's own. */
   readonly env?: NodeJS.ProcessEnv;
+  /** PostgreSQL databases, for services that are to keep their rows there instead of in files. */
+  readonly databases?: Partial<Record<ServiceName, string>>;
   /** Gets every line that a service writes, to stdout or stderr. */
   readonly onLine?: (service: ServiceName, line: string) => void;
   /** Called when a service ends although nobody asked it to. */
@@ -74,6 +76,7 @@ export function createShop(options: ShopOptions): Shop {
         ...process.env,
         ...options.env,
         DATA_DIR: options.dataDirs?.[name] ?? dataDir,
+        ...(options.databases?.[name] && { DATABASE_URL: options.databases[name] }),
         ...neighbours[name](),
       }),
       startDeadlineMs,

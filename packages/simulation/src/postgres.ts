@@ -58,7 +58,7 @@ export async function startPostgres(
   if (runsAs !== undefined) await chown(data, runsAs.uid, runsAs.gid);
   const environment = {
     cwd: folder,
-    env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' },
+    env: { LC_ALL: 'C', TZ: 'UTC' },
     ...runsAs,
   };
   await run(
