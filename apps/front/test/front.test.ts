@@ -61,7 +61,10 @@ t.test('when a gateway is gone, then the other one is asked', async (t) => {
 
 t.test('when a gateway breaks a connection, then its end is no clean one', async (t) => {
   const server = createTcpServer((socket) => {
-    socket.once('data', () => socket.write('half', () => socket.resetAndDestroy()));
+    socket.once('data', () => {
+      socket.write('half');
+      socket.once('data', () => socket.resetAndDestroy());
+    });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.teardown(() => server.close());
@@ -70,7 +73,7 @@ t.test('when a gateway breaks a connection, then its end is no clean one', async
   ]);
   const socket = connect(port, '127.0.0.1');
   socket.write('a request');
-  socket.resume();
+  socket.once('data', () => socket.write('go on'));
   const ended = new Promise((resolve, reject) => {
     socket.on('error', reject);
     socket.on('end', resolve);

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createAdmin, createBazar } from '@bazar/client';
 import { createRandom, type Random, readMeasure } from '@bazar/simulation';
 import t from 'tap';
 import { type Cluster, openCluster } from './cluster/cluster.js';
@@ -90,4 +91,55 @@ t.test('when replicas and their database fail, then the promise is kept', async 
       `sold; ${JSON.stringify(watch.counts)}`,
   );
   if (!t.passing()) t.comment(lines.slice(-200).join('\n'));
+});
+
+t.test('when one of each dies under load, then no client sees an error', async (t) => {
+  const random = createRandom(`${seed} client`);
+  const lines: string[] = [];
+  const cluster = await openCluster({
+    random: random.fork('choice'),
+    onLine: (service, line) => lines.push(`${service}: ${line}`),
+  });
+  t.teardown(() => cluster.remove());
+  const admin = createAdmin({ catalogUrl: cluster.urls.catalog, orderUrl: cluster.urls.order });
+  await admin.update(1, { quantity: 1_000_000 });
+  const bazar = createBazar({ baseUrl: cluster.front });
+  const errors: unknown[] = [];
+  const slowest = { purchase: 0, info: 0 };
+  let bought = 0;
+  let stopped = false;
+  async function work(): Promise<void> {
+    while (!stopped) {
+      const kind = random.chance(0.5) ? 'purchase' : 'info';
+      const from = performance.now();
+      try {
+        if (kind === 'info') await bazar.info(1);
+        else if ((await bazar.purchase(1)).result === 'sold') bought += 1;
+      } catch (error) {
+        errors.push(error);
+      }
+      slowest[kind] = Math.max(slowest[kind], performance.now() - from);
+    }
+  }
+  const load = Promise.all(Array.from({ length: 16 }, work));
+  const more = async () => {
+    const goal = bought + 200;
+    await until(`${goal} copies are bought`, () => bought >= goal || errors.length > 0);
+  };
+  for (const name of ['gateway', 'order', 'catalog'] as const) {
+    await more();
+    const [victim] = cluster.of(name);
+    await victim?.kill();
+    await more();
+    await victim?.start();
+    await cluster.ready();
+    t.comment(`${name}: the slowest so far ${JSON.stringify(slowest)} ms`);
+  }
+  await more();
+  stopped = true;
+  await load;
+  t.same(errors.map(String), []);
+  const shown = await interview(cluster);
+  t.match(shown.audit, { balanced: true, pending: 0, sold: bought, logged: bought });
+  if (!t.passing()) t.comment(lines.slice(-100).join('\n'));
 });

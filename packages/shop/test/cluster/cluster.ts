@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import type { Random } from '@bazar/simulation';
 import { type PostgresServer, startPostgres } from '@bazar/simulation/postgres';
 import { builtMain } from '../../src/launch.js';
@@ -9,6 +10,8 @@ export interface Cluster {
   readonly postgres: PostgresServer;
   readonly services: readonly Service[];
   of(name: ServiceName): readonly Service[];
+  /** Where the front listens, which stands before all gateways. */
+  readonly front: string;
   /** One of each kind, another one each time it is looked at. */
   readonly urls: Readonly<Record<ServiceName, string>>;
   /** Resolves when every service that runs says that it can work. */
@@ -62,6 +65,15 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
       },
     };
   }
+  const front = createService({
+    name: 'front',
+    main: fileURLToPath(import.meta.resolve('@bazar/front/main')),
+    port: 0,
+    env: () => ({ ...process.env, ...tokens, GATEWAY_URLS: urlsOf('gateway') }),
+    onLine: (line) => onLine('front', line),
+    onDeath: (exit) => onLine('front', `ended: ${JSON.stringify(exit)}`),
+    ...deadlines,
+  });
   const group = (name: ServiceName) =>
     Array.from({ length: replicas }, (_, index) => open(name, index));
   const groups = { catalog: group('catalog'), order: group('order'), gateway: group('gateway') };
@@ -79,7 +91,8 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   }
 
   async function remove(): Promise<void> {
-    await Promise.all(all.map(({ service }) => (service.running ? service.kill() : undefined)));
+    const running = [front, ...all.map(({ service }) => service)].filter((one) => one.running);
+    await Promise.all(running.map((one) => one.kill()));
     await postgres.remove();
   }
 
@@ -89,6 +102,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
       await Promise.all(members.map((member) => member.start()));
     }
     await ready();
+    await front.start();
   } catch (error) {
     await remove();
     throw error;
@@ -98,6 +112,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     postgres,
     services: all.map(({ service }) => service),
     of: (name) => groups[name].map(({ service }) => service),
+    front: front.url,
     urls: {
       get catalog() {
         return pick('catalog');
