@@ -76,8 +76,9 @@ export function connectDatabase(url: string, options: DatabaseOptions): Database
       try {
         return await run(link);
       } catch (error) {
-        // A link that rested may have died long ago; the server need not be away for that.
-        isNew = error instanceof LinkLost && wasResting;
+        // A link that rested may have died long ago; the server need not be away for that. Where
+        // nothing came at all, the time is up that somebody should wait.
+        isNew = error instanceof LinkLost && !error.wasSilent && wasResting;
         if (count >= policy.attempts || !(isConflict(error) || (isNew && count === 1))) {
           throw failureOf(error, false) ?? error;
         }

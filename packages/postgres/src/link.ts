@@ -1,7 +1,8 @@
-import { connect as dial, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import postgres from 'postgres';
 import { arrays } from './array.js';
-import { LinkLost } from './trouble.js';
+import { openSocket } from './socket.js';
+import { DatabaseError, LinkLost } from './trouble.js';
 
 /** What may stand between the words of a statement. */
 export type Value = string | number | boolean | null | readonly (string | number | null)[];
@@ -40,43 +41,23 @@ export interface Link {
   destroy(reason: string): void;
 }
 
-/** Mistakes in the use of the driver, which say nothing of the connection. */
-const misuse: readonly unknown[] = [undefined, 'UNDEFINED_VALUE', 'MAX_PARAMETERS_EXCEEDED'];
-
-/**
- * Opens a connection with the first statement.
- *
- * The driver has a pool of its own, which heals itself by sending what comes next over a new
- * connection. Amid a transaction that would be a statement outside of it, and a connection that
- * breaks at certain moments is never healed. So each link is a driver with one connection and one
- * socket, and is thrown away with it.
- */
-export function openLink({ url, name, statementTimeoutMs, silenceMs }: LinkOptions): Link {
-  const { hostname, port } = new URL(url);
-  const host = hostname.replace(/^\[(.*)\]$/, '$1');
-  let socket: Socket | undefined;
-  let lost: LinkLost | undefined;
-  let wasAnswered = false;
-  const under = new Set<(reason: LinkLost) => void>();
-
-  function openSocket(): Socket {
-    // Thrown into the driver, this fails the statement that wanted a second connection.
-    if (socket !== undefined) throw new LinkLost('the connection was closed');
-    socket = dial({ host, port: Number(port || 5432), noDelay: true });
-    // The driver looks here for the name to expect in a certificate.
-    return Object.assign(socket, { host });
-  }
-
-  const driver = postgres(url, {
+/** The driver, with one connection over the socket that it is given. */
+function createDriver(
+  { url, name, statementTimeoutMs, silenceMs }: LinkOptions,
+  socket: () => Promise<Socket>,
+  onclose: () => void,
+) {
+  return postgres(url, {
     // Its types do not know of this option, which its documentation has.
-    ...{ socket: openSocket },
+    ...{ socket },
+    ssl: false,
     max: 1,
     fetch_types: false,
     max_lifetime: null,
     idle_timeout: 0,
     connect_timeout: silenceMs / 1000,
     onnotice: () => {},
-    onclose: () => lose('the connection was closed'),
+    onclose,
     connection: {
       application_name: name,
       statement_timeout: statementTimeoutMs,
@@ -89,43 +70,84 @@ export function openLink({ url, name, statementTimeoutMs, silenceMs }: LinkOptio
       bigint: { to: 20, from: [20], serialize: String, parse: safeInteger },
     },
   });
+}
 
-  function lose(reason: string, cause?: unknown): LinkLost {
-    lost ??= new LinkLost(reason, { cause });
-    for (const reject of under) reject(lost);
-    under.clear();
-    return lost;
+/** What is under way on a connection, and whether it has gone. */
+function createFate() {
+  let lost: LinkLost | undefined;
+  const waiting = new Set<(loss: LinkLost) => void>();
+  return {
+    get lost() {
+      return lost;
+    },
+    /** The first loss counts; whoever waits is told of it. */
+    lose(loss: LinkLost): LinkLost {
+      lost ??= loss;
+      for (const tell of waiting) tell(lost);
+      waiting.clear();
+      return lost;
+    },
+    /** Waits for an answer, or for the loss of the connection, whichever comes first. */
+    share<Result>(answer: PromiseLike<Result>): Promise<Result> {
+      return new Promise((resolve, reject) => {
+        waiting.add(reject);
+        const done = () => waiting.delete(reject);
+        answer.then(resolve, reject).then(done, done);
+      });
+    },
+  };
+}
+
+/**
+ * Opens a connection with the first statement.
+ *
+ * The driver has a pool of its own, which heals itself by sending what comes next over a new
+ * connection. Amid a transaction that would be a statement outside of it, and a connection that
+ * breaks at certain moments is never healed. So each link is a driver with one connection and one
+ * socket, and is thrown away with it.
+ */
+export function openLink(options: LinkOptions): Link {
+  const { url, silenceMs } = options;
+  let socket: Socket | undefined;
+  let wasAnswered = false;
+  const fate = createFate();
+  const gone = () => fate.lose(new LinkLost('the connection was closed'));
+  const driver = createDriver(options, openOnce, gone);
+
+  async function openOnce(): Promise<Socket> {
+    // Thrown into the driver, this fails the statement that wanted a second connection.
+    if (fate.lost !== undefined || socket !== undefined) throw gone();
+    return openSocket(new URL(url), (begun) => {
+      socket = begun;
+      // Whoever destroys a link hears no more of it; an error that nobody hears ends the process.
+      begun.on('error', () => {});
+    });
   }
 
-  function destroy(reason: string, cause?: unknown): LinkLost {
-    const loss = lose(reason, cause);
+  function destroy(loss: LinkLost): LinkLost {
+    const first = fate.lose(loss);
     socket?.destroy();
     void driver.end({ timeout: 0 }).catch(() => {});
-    return loss;
+    return first;
   }
 
-  async function bounded<Result>(query: () => PromiseLike<Result>): Promise<Result> {
-    if (lost !== undefined) throw lost;
-    const timer = setTimeout(() => destroy(`no answer within ${silenceMs} ms`), silenceMs);
-    let reject: (reason: LinkLost) => void = () => {};
-    const loss = new Promise<never>((_, rejectLoss) => {
-      reject = rejectLoss;
-      under.add(reject);
-    });
-    loss.catch(() => {});
+  async function bounded<Result>(ask: () => PromiseLike<Result>): Promise<Result> {
+    if (fate.lost !== undefined) throw fate.lost;
+    const timer = setTimeout(() => {
+      destroy(new LinkLost(`no answer within ${silenceMs} ms`, { wasSilent: true }));
+    }, silenceMs);
     try {
-      const result = await Promise.race([query(), loss]);
+      const result = await fate.share(ask());
       wasAnswered = true;
       return result;
     } catch (error) {
-      if (error instanceof LinkLost) throw error;
       if (error instanceof postgres.PostgresError && error.severity === 'ERROR') throw error;
-      const code = error instanceof Error && 'code' in error ? error.code : undefined;
-      const loss = destroy(error instanceof Error ? error.message : String(error), error);
-      throw misuse.includes(code) ? error : loss;
+      if (error instanceof LinkLost) throw destroy(error);
+      const message = error instanceof Error ? error.message : String(error);
+      const loss = destroy(new LinkLost(message, { cause: error }));
+      throw isMisuse(error) ? error : loss;
     } finally {
       clearTimeout(timer);
-      under.delete(reject);
     }
   }
 
@@ -140,15 +162,22 @@ export function openLink({ url, name, statementTimeoutMs, silenceMs }: LinkOptio
     sql,
     script: (text) => bounded(() => driver.unsafe(text)),
     command: async (text) => (await bounded(() => driver.unsafe(text))).command,
-    isUsable: () => lost === undefined && socket?.destroyed !== true,
+    isUsable: () => fate.lost === undefined && socket?.destroyed !== true,
     wasAnswered: () => wasAnswered,
     async end() {
-      lose('the connection was closed');
+      gone();
       await driver.end({ timeout: silenceMs / 1000 }).catch(() => {});
       socket?.destroy();
     },
-    destroy,
+    destroy: (reason) => void destroy(new LinkLost(reason)),
   };
+}
+
+/** Mistakes in the use of the driver, which say nothing of the connection. */
+function isMisuse(error: unknown): boolean {
+  if (error instanceof DatabaseError) return false;
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === undefined || code === 'UNDEFINED_VALUE' || code === 'MAX_PARAMETERS_EXCEEDED';
 }
 
 function safeInteger(text: string): number {

@@ -137,5 +137,6 @@ function sentenceOf(error: unknown, url: string): string {
 function isAway(error: unknown): boolean {
   if (!(error instanceof LinkLost)) return false;
   const { cause } = error;
+  if (cause instanceof DatabaseError) return false;
   return !(cause instanceof postgres.PostgresError) || /^(57P0|53)/.test(cause.code);
 }

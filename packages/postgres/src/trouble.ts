@@ -9,6 +9,13 @@ export class DatabaseError extends Error {
 /** The connection has gone, or never was: nobody will ever know what came of its last statement. */
 export class LinkLost extends Error {
   override readonly name = 'LinkLost';
+  /** Whether we gave it up because nothing came, rather than it us. */
+  readonly wasSilent: boolean;
+
+  constructor(reason: string, options: ErrorOptions & { readonly wasSilent?: boolean } = {}) {
+    super(reason, options);
+    this.wasSilent = options.wasSilent ?? false;
+  }
 }
 
 /** SQLSTATE of what the server refused, having undone the statement; undefined for all else. */

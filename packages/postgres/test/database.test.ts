@@ -1,3 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Failure } from '@bazar/contracts';
 import { openLine } from '@bazar/simulation/line';
 import { type PostgresServer, startPostgres } from '@bazar/simulation/postgres';
@@ -238,6 +242,59 @@ t.test('when too many want a connection, then the last ones are refused at once'
   await database.close();
   t.match(await last, [{ one: 1 }], 'a close waits for who is inside');
   t.match(await failureOf(database.ids()), { code: 'unavailable', nothingDone: true });
+});
+
+/** A certificate that vouches for itself, for the server to read; undefined without openssl. */
+function certificate(t: Test): { ssl_cert_file: string; ssl_key_file: string } | undefined {
+  const folder = mkdtempSync(join(tmpdir(), 'bazar-certificate-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  chmodSync(folder, 0o755);
+  const files = { ssl_cert_file: join(folder, 'certificate'), ssl_key_file: join(folder, 'key') };
+  const wish = 'req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost'.split(' ');
+  const output = ['-keyout', files.ssl_key_file, '-out', files.ssl_cert_file];
+  try {
+    execFileSync('openssl', [...wish, ...output], { stdio: 'ignore' });
+  } catch {
+    return undefined;
+  }
+  for (const file of Object.values(files)) {
+    chmodSync(file, 0o600);
+    // As root, the server runs as nobody.
+    if (process.getuid?.() === 0) chownSync(file, 65_534, 65_534);
+  }
+  return files;
+}
+
+t.test('when the URL wants it encrypted, then it is, whatever happens to the line', async (t) => {
+  const files = certificate(t);
+  if (files === undefined) return t.pass('there is no openssl to make a certificate with');
+  const other = await startPostgres({ ssl: 'on', ...files });
+  t.teardown(() => other.remove());
+  const { line, url } = await newLine(t, await newDatabase(other));
+  const database = connect(t, `${url}?sslmode=require`, { silenceMs: 500 });
+  const isEncrypted = () =>
+    database.read((sql) => sql`SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()`);
+  t.match(await isEncrypted(), [{ ssl: true }]);
+  line.silence();
+  t.match(await failureOf(isEncrypted()), { code: 'unavailable', nothingDone: true });
+  line.cut();
+  line.open();
+  t.match(await isEncrypted(), [{ ssl: true }]);
+  await other.kill();
+  t.match(await failureOf(isEncrypted()), { code: 'unavailable', nothingDone: true });
+  await other.start();
+  t.match(await isEncrypted(), [{ ssl: true }]);
+  const strict = connect(t, `${url}?sslmode=verify-full`);
+  t.match(await failureOf(strict.ids()), { cause: { message: /self.signed/ } });
+  return undefined;
+});
+
+t.test('when it cannot be encrypted as the URL wants it, then nothing is sent', async (t) => {
+  const url = await newDatabase();
+  for (const wish of ['sslmode=require', 'sslmode=prefer', 'ssl=true']) {
+    const failure = await failureOf(connect(t, `${url}?${wish}`).ids());
+    t.match(failure.cause, { cause: { name: 'DatabaseError' } }, wish);
+  }
 });
 
 function folderOf(t: Test, files: Readonly<Record<string, string>>): URL {
