@@ -37,6 +37,7 @@ export async function keepShop(options: KeepOptions = {}): Promise<number> {
     shop = createShop({
       dataDir: resolve(env['DATA_DIR'] || 'data'),
       ports: portsOf(env),
+      databases: databasesOf(env),
       env,
       onLine: line,
       onDeath(service, exit) {
@@ -120,6 +121,17 @@ function portsOf(env: NodeJS.ProcessEnv): Record<ServiceName, number> {
     catalog: portOf('CATALOG_PORT', 5001),
     order: portOf('ORDER_PORT', 5002),
   };
+}
+
+/** Each of the two that keep something has a database of its own, so one variable does not do. */
+function databasesOf(env: NodeJS.ProcessEnv): NonNullable<ShopOptions['databases']> {
+  if (env['DATABASE_URL']) {
+    throw new StartError(
+      'DATABASE_URL is for one service: give CATALOG_DATABASE_URL and ORDER_DATABASE_URL.',
+    );
+  }
+  const { CATALOG_DATABASE_URL: catalog, ORDER_DATABASE_URL: order } = env;
+  return { ...(catalog && { catalog }), ...(order && { order }) };
 }
 
 function welcome({ urls }: Shop): string {

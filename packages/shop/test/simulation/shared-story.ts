@@ -64,10 +64,6 @@ export async function runSharedStory(seed: string, build = honestShared): Promis
   return { seed, counts: world.counts, stale: world.stale };
 }
 
-type World = ReturnType<typeof createWorld>;
-
-export type { World };
-
 interface Replica {
   readonly node: Node;
   readonly leases: SharedLeases;
