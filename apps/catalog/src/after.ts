@@ -1,2 +1,1 @@
-/** Waits `ms` milliseconds, then runs; the returned function takes the order back. */
-export type After = (ms: number, run: () => void) => () => void;
+export type { After } from '@bazar/contracts/internal';

@@ -1,5 +1,6 @@
-/** Waits `ms` milliseconds, then runs; the returned function takes the order back. */
-export type After = (ms: number, run: () => void) => () => void;
+import type { After } from '@bazar/contracts/internal';
+
+export type { After };
 
 /** By this machine's own clock. */
 export const after: After = (ms, run) => {

@@ -7,8 +7,14 @@ import type {
   NumberedOrder,
   orderAdmin,
 } from '@bazar/contracts';
-import { type Asker, type Call, createAsker, type Pages, realEffects, type Write } from './call.js';
-import type { CallOptions, ClientOptions, PageOptions, WriteOptions } from './options.js';
+import { type Call, createAsker, type Pages, realEffects, type Write } from './call.js';
+import {
+  baseUrlOf,
+  type CallOptions,
+  type ClientOptions,
+  type PageOptions,
+  type WriteOptions,
+} from './options.js';
 import { numberAfter, pagesOf } from './pages.js';
 import { catalogRoutes, orderRoutes } from './routes.js';
 import { isObject } from './shape.js';
@@ -32,9 +38,23 @@ export interface Admin {
    * @throws BazarError `book_not_found`, `stock_below_zero`
    */
   update(id: number, change: BookChange, options?: WriteOptions): Write<Book>;
-  /** Adds a book under the next free id. */
+  /**
+   * Adds a book under the next free id.
+   *
+   * @example
+   * ```ts
+   * const { id } = await admin.addBook({ title: 'A title', topic: 'a topic', quantity: 5, price: 40 });
+   * ```
+   */
   addBook(book: NewBook, options?: WriteOptions): Write<Book>;
-  /** The orders, by the number of their sale. */
+  /**
+   * The orders, by the number of their sale.
+   *
+   * @example
+   * ```ts
+   * for await (const { sale, order_id } of admin.orders()) console.log(sale, order_id);
+   * ```
+   */
   orders(options?: PageOptions<number>): Pages<NumberedOrder, number>;
   /**
    * Compares the stock with the order log: stocked = remaining + sold, and sold = logged.
@@ -64,13 +84,10 @@ export interface Admin {
  * @throws TypeError that names the option that is wrong
  */
 export function createAdmin({ catalogUrl, orderUrl, ...client }: AdminOptions): Admin {
-  return adminThrough(
-    createAsker<typeof catalogAdmin>(catalogRoutes, { catalogUrl }, client, realEffects),
-    createAsker<typeof orderAdmin>(orderRoutes, { orderUrl }, client, realEffects),
-  );
-}
-
-function adminThrough(catalog: Asker<typeof catalogAdmin>, order: Asker<typeof orderAdmin>): Admin {
+  const catalogBase = baseUrlOf('catalogUrl', catalogUrl);
+  const orderBase = baseUrlOf('orderUrl', orderUrl);
+  const catalog = createAsker<typeof catalogAdmin>(catalogRoutes, catalogBase, client, realEffects);
+  const order = createAsker<typeof orderAdmin>(orderRoutes, orderBase, client, realEffects);
   return {
     update: (item_id, body, call) =>
       catalog.write(

@@ -8,7 +8,13 @@ import type {
   TopicCount,
 } from '@bazar/contracts';
 import { type Asker, type Call, createAsker, type Pages, realEffects, type Write } from './call.js';
-import type { CallOptions, ClientOptions, PageOptions, WriteOptions } from './options.js';
+import {
+  baseUrlOf,
+  type CallOptions,
+  type ClientOptions,
+  type PageOptions,
+  type WriteOptions,
+} from './options.js';
 import { nameAfter, numberAfter, pagesOf } from './pages.js';
 import { type Shop, shopRoutes } from './routes.js';
 import { isObject } from './shape.js';
@@ -95,7 +101,9 @@ export interface Bazar {
  * @throws TypeError that names the option that is wrong
  */
 export function createBazar({ baseUrl, ...client }: BazarOptions): Bazar {
-  return bazarThrough(createAsker<Shop>(shopRoutes, { baseUrl }, client, realEffects));
+  return bazarThrough(
+    createAsker<Shop>(shopRoutes, baseUrlOf('baseUrl', baseUrl), client, realEffects),
+  );
 }
 
 export function bazarThrough(asker: Asker<Shop>): Bazar {

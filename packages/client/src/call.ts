@@ -5,7 +5,6 @@ import { bodyOf, requestIdOf } from './answer.js';
 import { BazarContractError, BazarError, BazarTimeoutError } from './errors.js';
 import { exchange, type HttpAnswer, type HttpRequest } from './exchange.js';
 import {
-  baseUrlOf,
   type CallOptions,
   type ClientOptions,
   type Settings,
@@ -125,52 +124,45 @@ export const realEffects: Effects = {
 };
 
 /**
- * @param address the base URL, and the name of the option that it comes from
+ * @param baseUrl as `baseUrlOf` gives it
  * @throws TypeError that names the option that is wrong
  */
 export function createAsker<C extends Contract>(
   routes: Wire<C>,
-  address: Readonly<Record<string, string>>,
+  baseUrl: string,
   client: ClientOptions,
   effects: Effects,
 ): Asker<C> {
-  const [[option, text] = ['baseUrl', '']] = Object.entries(address);
-  const baseUrl = baseUrlOf(option, text);
   const budget = createRetryBudget();
   // What is wrong in the options of the client is said at once, not by the first call.
   settingsOf(client);
 
-  async function perform(question: Question, options: CallOptions): Promise<Answered> {
+  async function perform<T>(
+    question: Question,
+    read: (body: never, headers: Headers) => T | undefined,
+    options: CallOptions,
+  ): Promise<WithResponse<T>> {
     const settings = settingsOf(client, options);
     settings.signal?.throwIfAborted();
     const request = requestOf(question, baseUrl, settings, effects.newId);
     const answered = await repeat(request, settings, budget, effects);
-    const complaint = complaintOf(question.name, answered.body, settings);
-    if (complaint !== undefined) throw breach(answered, complaint);
-    return answered;
-  }
-
-  async function answer<T>(
-    answered: Promise<Answered>,
-    read: (body: never, headers: Headers) => T | undefined,
-  ): Promise<WithResponse<T>> {
-    const { request, answer, body } = await answered;
+    const { answer, body } = answered;
     const { status, headers } = answer;
+    const complaint = complaintOf(question.name, body, settings);
+    if (complaint !== undefined) throw breach(answered, complaint);
     // Of the contract as far as was checked; each `read` takes nothing else for granted.
     const data = read(body as never, headers);
-    if (data === undefined) throw breach(await answered, 'it does not answer what was asked');
-    return { data, status, headers, requestId: requestIdOf(request, headers) };
+    if (data === undefined) throw breach(answered, 'it does not answer what was asked');
+    return { data, status, headers, requestId: requestIdOf(answered.request, headers) };
   }
 
   return {
     ask: (name, asked, read, options = {}) =>
-      callOf(answer(perform({ name, route: routes[name], ...asked }, options), read)),
+      callOf(perform({ name, route: routes[name], ...asked }, read, options)),
     write(name, asked, read, { key = effects.newId(), ...options } = {}) {
       const question = { name, route: routes[name], ...asked, key };
-      const answered = answer(perform(question, options), (body: never, headers) =>
-        read(body, headers, key),
-      );
-      return Object.assign(callOf(answered), { key });
+      const readUnder = (body: never, headers: Headers) => read(body, headers, key);
+      return Object.assign(callOf(perform(question, readUnder, options)), { key });
     },
   };
 }

@@ -12,6 +12,7 @@ export type {
 export { type Admin, type AdminOptions, createAdmin } from './admin.js';
 export { type Bazar, type BazarOptions, createBazar, type PurchaseResult } from './bazar.js';
 export type { Call, Page, Pages, WithResponse, Write } from './call.js';
+export type { ResponseCheck } from './caller/answer.js';
 export {
   BazarConnectionError,
   BazarContractError,
@@ -20,7 +21,6 @@ export {
   type ErrorCode,
 } from './errors.js';
 export type {
-  BodyCheck,
   CallOptions,
   ClientOptions,
   Fetch,

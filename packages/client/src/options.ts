@@ -1,5 +1,4 @@
-/** Says where and why the body of a route's success is wrong, or nothing when all is well. */
-export type BodyCheck = (route: string, body: unknown) => string | undefined;
+import type { ResponseCheck } from './caller/answer.js';
 
 /** What is asked of a `fetch`. */
 export interface FetchRequest {
@@ -38,7 +37,7 @@ export interface ClientOptions {
    * Checks the answers against the contract: `checkResponses(gateway)` of `@bazar/client/check`. Its
    * schemas are larger than this client, so that it is left out unless you ask for it.
    */
-  readonly check?: BodyCheck | undefined;
+  readonly check?: ResponseCheck | undefined;
 }
 
 /** What one call may differ in. */
@@ -74,7 +73,7 @@ export interface Settings {
   readonly headers: Headers;
   readonly fetch: Fetch;
   readonly maxResponseBytes: number;
-  readonly check: BodyCheck | undefined;
+  readonly check: ResponseCheck | undefined;
   readonly signal: AbortSignal | undefined;
   readonly requestId: string | undefined;
 }

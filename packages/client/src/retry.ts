@@ -29,7 +29,8 @@ const maxDelayMs = 5000;
 
 /**
  * How long to wait before the repeat of this number, from 0: "full jitter" (Brooker, "Exponential
- * Backoff And Jitter", AWS 2015), and no less than what the shop asked for, with room for all whom it told the same.
+ * Backoff And Jitter", AWS 2015), and no less than what the shop asked for, with room for all whom
+ * it told the same.
  *
  * @param random from 0 to 1
  */

@@ -103,5 +103,5 @@ export function openEffects(random = 0.5) {
 
 /** A client with these effects. */
 export function openBazar({ baseUrl, ...client }: BazarOptions, effects: Effects): Bazar {
-  return bazarThrough(createAsker<Shop>(shopRoutes, { baseUrl }, client, effects));
+  return bazarThrough(createAsker<Shop>(shopRoutes, baseUrl, client, effects));
 }

@@ -22,16 +22,30 @@ export function batchTimeoutMs(items: readonly { readonly timeout_ms?: number }[
 export type After = (ms: number, run: () => void) => () => void;
 
 /**
- * What is promised, or a failure of it in time; what is promised goes on all the same, for others
- * may wait for it too.
- * @throws Failure `deadline_exceeded`
+ * What is promised, or what `late` makes of its failure to come in time; what is promised goes on all
+ * the same, for others may wait for it too.
+ * @throws Failure `deadline_exceeded`, unless `late` makes something else of it
  */
-export function within<T>(promise: Promise<T>, timeoutMs: number, after: After): Promise<T> {
+export function within<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+  after: After,
+  late: (failure: Failure) => T | Promise<T> = (failure) => Promise.reject(failure),
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = after(timeoutMs, () => {
-      reject(new Failure('deadline_exceeded', `no answer came within ${timeoutMs} ms`));
+      resolve(late(new Failure('deadline_exceeded', `no answer came within ${timeoutMs} ms`)));
     });
-    promise.finally(cancel).then(resolve, reject);
+    promise.then(
+      (value) => {
+        cancel();
+        resolve(value);
+      },
+      (error: unknown) => {
+        cancel();
+        reject(error);
+      },
+    );
   });
 }
 

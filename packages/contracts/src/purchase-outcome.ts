@@ -1,4 +1,4 @@
-import { type After, patienceMs } from './batch.js';
+import { type After, patienceMs, within } from './batch.js';
 import { Failure, itemProblem, toldOfItem } from './failures.js';
 import type { PurchaseOperation, PurchaseOutcome } from './internal.js';
 import type { PurchaseAnswer } from './order.js';
@@ -59,20 +59,5 @@ export function inTime(
   after: After,
 ): Promise<PurchaseOutcome> {
   const { timeout_ms = patienceMs } = operation;
-  return new Promise((resolve, reject) => {
-    const cancel = after(timeout_ms, () => {
-      const failure = new Failure('deadline_exceeded', `no answer came within ${timeout_ms} ms`);
-      resolve(failedOutcome(operation, failure));
-    });
-    outcome.then(
-      (value) => {
-        cancel();
-        resolve(value);
-      },
-      (error: unknown) => {
-        cancel();
-        reject(error);
-      },
-    );
-  });
+  return within(outcome, timeout_ms, after, (failure) => failedOutcome(operation, failure));
 }

@@ -68,7 +68,7 @@ export function requestOf(
 function pathOf(plan: Plan, { params = {}, query = {} }: AnyInput): string {
   let path = '';
   for (const [index, part] of plan.path.entries()) {
-    path += index % 2 === 0 ? part : encoded(plan, part, params[part]);
+    path += index % 2 === 0 ? part : segment(plan, part, params[part]);
   }
   let separator = '?';
   for (const [name, value] of Object.entries(query)) {
@@ -77,6 +77,12 @@ function pathOf(plan: Plan, { params = {}, query = {} }: AnyInput): string {
     separator = '&';
   }
   return path;
+}
+
+/** One dot or two would be another route, whatever they are written as. */
+function segment(plan: Plan, name: string, value: unknown): string {
+  if (value === '.' || value === '..') throw malformed(plan, name);
+  return encoded(plan, name, value);
 }
 
 function encoded(plan: Plan, name: string, value: unknown): string {

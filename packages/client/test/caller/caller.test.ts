@@ -14,6 +14,7 @@ import {
 } from '../../src/caller/index.js';
 import { injectTransport } from '../../src/caller/inject.js';
 import { undiciTransport } from '../../src/caller/undici.js';
+import { failureOf } from './failure-of.js';
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
 t.comment(`SEED=${seed}`);
@@ -93,16 +94,6 @@ async function inProcess(t: Test): Promise<Stub> {
   t.teardown(() => app.close());
   const stub: Stub = { transport: injectTransport(app), heard, next: {} };
   return stub;
-}
-
-/** The failure with which a call rejects; fails the test when it does anything else. */
-async function failureOf(call: Promise<unknown>): Promise<Failure> {
-  const outcome = await call.then(
-    () => 'it resolved',
-    (error: unknown) => error,
-  );
-  if (outcome instanceof Failure) return outcome;
-  throw new Error(`No failure: ${outcome}`);
 }
 
 const stubs = { 'over HTTP': overHttp, 'in process': inProcess };
@@ -306,6 +297,8 @@ t.test('when an input cannot be written as HTTP, then nothing is sent', async (t
   const inputs = {
     'an empty path part': search({ params: { topic: '' } }),
     'half a surrogate pair': search({ params: { topic: 'a\ud800' } }),
+    'one dot, which is another path': search({ params: { topic: '.' } }),
+    'two dots': search({ params: { topic: '..' } }),
     'no decimal': info({ params: { item_id: 1e21 } }),
     'no number': info({ params: { item_id: Number.NaN } }),
     'an endless number': topics({ query: { limit: Number.POSITIVE_INFINITY } }),

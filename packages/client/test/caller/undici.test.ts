@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, createServer as createSocketServer, type Socket } from 'node:net';
-import { catalog, Failure } from '@bazar/contracts';
+import { catalog } from '@bazar/contracts';
 import t, { type Test } from 'tap';
 import { createCaller } from '../../src/caller/index.js';
 import { type UndiciOptions, undiciTransport } from '../../src/caller/undici.js';
+import { failureOf } from './failure-of.js';
 
 const options: UndiciOptions = {
   connections: 1,
@@ -65,16 +66,6 @@ async function httpService(t: Test, listener: RequestListener) {
     server.close();
   });
   return { address, server };
-}
-
-/** The failure with which a call rejects; fails the test when it does anything else. */
-async function failureOf(call: Promise<unknown>): Promise<Failure> {
-  const outcome = await call.then(
-    () => 'it resolved',
-    (error: unknown) => error,
-  );
-  if (outcome instanceof Failure) return outcome;
-  throw new Error(`No failure: ${outcome}`);
 }
 
 t.test('when nobody listens, then the service is unavailable', async (t) => {
