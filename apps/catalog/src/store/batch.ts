@@ -39,8 +39,12 @@ export async function applyBatch(
     recall: async ({ answer }) => answer,
   });
   if (staged.records.length === 0) return staged.results;
-  // Both travel together, the one that takes the numbers last.
-  const [, lastSale] = await Promise.all([note(sql, staged, batch), record(sql, staged, stocks)]);
+  // All travel together, the one that takes the numbers last.
+  const [, , lastSale] = await Promise.all([
+    note(sql, staged, batch),
+    add(sql, staged, stocks),
+    record(sql, staged, stocks),
+  ]);
   return numbered(operations, staged, lastSale);
 }
 
@@ -106,9 +110,23 @@ async function note(sql: Sql, { records }: StagedBatch, batch: string | undefine
     ON CONFLICT (batch) DO NOTHING`;
 }
 
+/** Lays down the new books of a batch. Their ids are ours since `lockNextId`. */
+async function add(
+  sql: Sql,
+  { stocks }: StagedBatch,
+  found: ReadonlyMap<number, Stock>,
+): Promise<void> {
+  const added = columnsOf([...stocks.values()].filter(({ id }) => !found.has(id)));
+  if (added.ids.length === 0) return;
+  await sql`INSERT INTO books (id, title, topic, folded_topic, quantity, price, stocked, sold)
+    SELECT * FROM unnest(${added.ids}::bigint[], ${added.titles}::text[], ${added.topics}::text[],
+        ${added.foldedTopics}::text[], ${added.quantities}::integer[],
+        ${added.prices}::double precision[], ${added.stocked}::bigint[], ${added.sold}::bigint[])`;
+}
+
 /**
- * Writes all of a batch with the last statement before the commit, for it takes the numbers of the
- * sales: from here to the commit every other replica waits for us.
+ * Writes the rest of a batch with the last statement before the commit, for it takes the numbers of
+ * the sales: from here to the commit every other replica waits for us.
  * @returns the last sale before the batch
  */
 async function record(
@@ -117,7 +135,6 @@ async function record(
   found: ReadonlyMap<number, Stock>,
 ): Promise<number> {
   const changed = columnsOf([...stocks.values()].filter(({ id }) => found.has(id)));
-  const added = columnsOf([...stocks.values()].filter(({ id }) => !found.has(id)));
   const sold = records.filter(({ kind }) => kind === 'sale').length;
   const kept = outcomeColumnsOf(records);
   const [written] = await sql<{ last_sale: number; kept: number }>`
@@ -129,11 +146,6 @@ async function record(
           ${changed.sold}::bigint[])
         AS wish (id, quantity, price, stocked, sold)
       WHERE books.id = wish.id
-    ), added AS (
-      INSERT INTO books (id, title, topic, folded_topic, quantity, price, stocked, sold)
-      SELECT * FROM unnest(${added.ids}::bigint[], ${added.titles}::text[], ${added.topics}::text[],
-          ${added.foldedTopics}::text[], ${added.quantities}::integer[],
-          ${added.prices}::double precision[], ${added.stocked}::bigint[], ${added.sold}::bigint[])
     ), numbers AS (
       UPDATE shop SET last_sale = last_sale + ${sold}::bigint,
         last_outcome = last_outcome + ${records.length}::bigint
