@@ -31,6 +31,10 @@ export interface CatalogEffects {
   readonly health?: () => Promise<'ok' | Failure>;
   /** Told of every sale that our side failed, once, with what is known of the reason. */
   readonly onFailure?: (failure: Failure, operation: SaleOperation) => void;
+  /** Told of every sale that was decided. */
+  readonly onDone?: (operation: SaleOperation, outcome: SaleOutcome) => void;
+  /** Is told how many operations each commit carries. */
+  readonly onBatch?: (operations: number) => void;
   /** Runs a batch soon, but not now. */
   readonly defer?: (run: () => void) => unknown;
   /** Names a batch. */
@@ -61,6 +65,8 @@ export interface Catalog {
   endLease(lease: LeaseEnd): void | Promise<void>;
   /** `ok`, or why nothing can be written. */
   health(): Promise<'ok' | Failure>;
+  /** How many operations wait for a commit. */
+  waiting(): number;
   /** From now on nobody waits for a sale, as a stop must not wait for them. */
   hurry(): void;
   /** Answers everything accepted, then closes the store. */
@@ -69,7 +75,7 @@ export interface Catalog {
 
 export function createCatalog(effects: CatalogEffects): Catalog {
   // What arrives has been gathered already: to wait for more would cost a turn of the event loop.
-  const { store, leases, after, onFailure, defer = process.nextTick } = effects;
+  const { store, leases, after, onBatch, defer = process.nextTick } = effects;
   const { hasRoom = async () => true, health = async () => 'ok' as const } = effects;
   const { newId = randomUUID } = effects;
   const sales = createSignal(after);
@@ -93,7 +99,7 @@ export function createCatalog(effects: CatalogEffects): Catalog {
         barrier: isChange(outcome) ? barrier : pendingOf(operations[index]),
       }));
     },
-    { ...policy, defer },
+    { ...policy, onFlush: onBatch, defer },
   );
 
   /** Who is told of a state that others made, as "sold out", is told when they are. */
@@ -119,7 +125,7 @@ export function createCatalog(effects: CatalogEffects): Catalog {
     search: store.search,
     topics: store.topics,
     sell: (operations) =>
-      Promise.all(operations.map((operation) => sellOne(commits, operation, onFailure))),
+      Promise.all(operations.map((operation) => sellOne(commits, operation, effects))),
     change: (id, itemId, change) => write({ id, kind: 'change', itemId, change }, 'changed'),
     add: (id, book) => write({ id, kind: 'addition', book }, 'added'),
     async operations(afterSale, limit, waitMs) {
@@ -141,6 +147,7 @@ export function createCatalog(effects: CatalogEffects): Catalog {
       if (await looking) full = undefined;
       return full ?? health();
     },
+    waiting: () => commits.waiting(),
     hurry: sales.end,
     async close() {
       await commits.close();
@@ -196,7 +203,7 @@ function isResult<Result extends Outcome['result']>(
 async function sellOne(
   commits: Batcher<Operation, Committed>,
   operation: SaleOperation,
-  onFailure: CatalogEffects['onFailure'],
+  { onFailure, onDone }: Pick<CatalogEffects, 'onFailure' | 'onDone'>,
 ): Promise<SaleOutcome> {
   const { operation_id, item_id: itemId } = operation;
   try {
@@ -207,7 +214,9 @@ async function sellOne(
     const outcome = await commit(commits, { id: operation_id, kind: 'sale', itemId });
     if (outcome.result === 'failed') throw outcome.failure;
     if (outcome.result === 'sold' || outcome.result === 'sold_out') {
-      return { operation_id, ...outcome };
+      const decided = { operation_id, ...outcome };
+      onDone?.(operation, decided);
+      return decided;
     }
     throw new TypeError(`sale: ${outcome.result}`);
   } catch (error) {

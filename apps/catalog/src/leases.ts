@@ -42,6 +42,13 @@ export interface Leases {
   barrier(changes: Changes, batch?: string): Promise<unknown> | undefined;
   /** What earlier changes of this book still wait for, if anything. */
   pending(itemId: number): Promise<unknown> | undefined;
+  /** How many gateways may keep answers, and how many leases are let run out. */
+  counts(): LeaseCounts | Promise<LeaseCounts>;
+}
+
+export interface LeaseCounts {
+  readonly live: number;
+  readonly evicting: number;
 }
 
 /** For a catalog that no gateway stands before: nobody has to be waited for. */
@@ -53,6 +60,7 @@ export const withoutGateways: Leases = {
   note() {},
   barrier: () => undefined,
   pending: () => undefined,
+  counts: () => ({ live: 0, evicting: 0 }),
 };
 
 /** A gateway with a lease. */
@@ -214,6 +222,11 @@ export function createLeases(effects: LeaseEffects): Leases {
       return told.length === 0 ? undefined : remember(books, Promise.all(told));
     },
     pending: (itemId) => waits.get(itemId) ?? earlier,
+    counts() {
+      forgetExpired();
+      const evicting = [...rows.values()].filter(({ suspended }) => suspended).length;
+      return { live: rows.size - evicting, evicting };
+    },
   };
 }
 

@@ -1,13 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { createFailureLog, createLogger, runMain, StartError, serve } from '@bazar/service';
-import { nodeDisk, openReserve, troubleOf } from '@bazar/storage';
+import {
+  createFailureLog,
+  createLogger,
+  createMetrics,
+  type Metrics,
+  recordedTrace,
+  runMain,
+  StartError,
+  serve,
+  syncMeter,
+} from '@bazar/service';
+import { nodeDisk, openReserve, timedDisk, troubleOf } from '@bazar/storage';
 import type { After } from './after.js';
 import { buildCatalog } from './app.js';
 import { type CatalogEffects, createCatalog } from './catalog.js';
 import { type Config, readCatalogConfig } from './config.js';
 import { connectGateways } from './gateways.js';
 import { createLeases, type LeaseEffects, type Leases } from './leases.js';
+import { batchMeter, meteredLeases, showCatalog } from './metrics.js';
 import { createSharedLeases, type SharedLeases } from './shared-leases.js';
 import { openCsvStore } from './store/csv.js';
 
@@ -32,9 +43,9 @@ interface Storage extends Pick<CatalogEffects, 'store' | 'hasRoom' | 'health'> {
   readonly openLeases: (effects: LeaseEffects) => Leases & Partial<Pick<SharedLeases, 'stop'>>;
 }
 
-async function openFiles(config: Config, logger: Logger): Promise<Storage> {
+async function openFiles(config: Config, logger: Logger, metrics: Metrics): Promise<Storage> {
   const store = await openCsvStore({
-    disk: nodeDisk,
+    disk: timedDisk(nodeDisk, syncMeter(metrics)),
     folder: config.DATA_DIR,
     now: Date.now,
     after,
@@ -84,9 +95,10 @@ async function openDatabase(url: string, logger: Logger): Promise<Storage> {
 await runMain(async () => {
   const config = readCatalogConfig(process.env);
   const logger = createLogger('catalog', config.LOG_LEVEL);
+  const metrics = createMetrics();
   const storage =
     config.DATABASE_URL === undefined
-      ? await openFiles(config, logger)
+      ? await openFiles(config, logger, metrics)
       : await openDatabase(config.DATABASE_URL, logger);
   const gateways = connectGateways(config.SERVICE_TOKEN);
   const { openLeases, ...stored } = storage;
@@ -100,18 +112,27 @@ await runMain(async () => {
   const logFailure = createFailureLog(logger);
   const catalog = createCatalog({
     ...stored,
-    leases,
+    leases: meteredLeases(metrics, leases),
     after,
+    onDone({ traceparent, request_id: reqId, operation_id, item_id }, { result }) {
+      const trace = recordedTrace(traceparent);
+      if (trace !== undefined) {
+        logger.info({ reqId, trace, operation_id, item_id, result }, 'a sale was decided');
+      }
+    },
+    onBatch: batchMeter(metrics),
     onFailure(failure, { request_id: reqId, operation_id }) {
       logFailure(failure, 'sale', { reqId, operation_id });
     },
   });
-  const app = buildCatalog(catalog, { config, logger });
+  showCatalog(metrics, { catalog, store: stored.store });
+  const app = buildCatalog(catalog, { config, logger, metrics });
   await serve({
     app,
     host: config.HOST,
     port: config.PORT,
     name: 'catalog',
+    logger,
     async close() {
       await leases.stop?.();
       await catalog.close();

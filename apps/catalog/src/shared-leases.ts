@@ -220,6 +220,11 @@ export function createSharedLeases(effects: SharedLeaseEffects): SharedLeases {
       });
       if (left.length > 0) await announce({ books: [itemId], titles: false });
     },
+    async counts() {
+      const found = await registry.rows();
+      const evicting = found.filter((row) => row.evicting).length;
+      return { live: found.length - evicting, evicting };
+    },
     start: watch.start,
     stop: watch.stop,
   };

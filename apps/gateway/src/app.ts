@@ -5,6 +5,7 @@ import {
   type FastifyInstance,
   isLoopback,
   mount,
+  type Sample,
   type ServiceOptions,
 } from '@bazar/service';
 import cors from '@fastify/cors';
@@ -37,11 +38,13 @@ export interface Parts {
   readonly buying: Buying;
   readonly cache: Cache;
   readonly lease: Lease;
+  /** Decides which requests are recorded; all are as they ask unless told. */
+  readonly sample?: Sample;
 }
 
 /** The gateway over HTTP. It listens to nobody yet: `main.ts` does that. */
 export function buildGateway(
-  { upstreams, buying, cache, lease }: Parts,
+  { upstreams, buying, cache, lease, sample }: Parts,
   options: Omit<ServiceOptions, 'name'> & { readonly config: Config },
 ): FastifyInstance {
   const { CORS_ORIGINS, HOST, RATE_LIMIT, SERVICE_TOKEN } = options.config;
@@ -73,7 +76,11 @@ export function buildGateway(
   }
   // Nobody should have to find out that this gateway does not hear of changes any more.
   app.addHook('preClose', lease.stop);
-  mount(app, gateway, gatewayHandlers(upstreams, buying, cache, lease.instance));
+  mount(
+    app,
+    gateway,
+    gatewayHandlers({ upstreams, buying, cache, instance: lease.instance, sample }),
+  );
   mount(app, gatewayInternal, internalHandlers(cache, lease), {
     token: SERVICE_TOKEN,
     bodyLimitBytes: changesBytes,

@@ -43,6 +43,12 @@ export interface Cache {
   forget(changes: Changes): void;
   /** Likewise, whatever it shows. */
   forgetAll(): void;
+  /** How many reads were answered in which way. */
+  counts(): { readonly hit: number; readonly miss: number; readonly collapsed: number };
+  /** How often something had to be forgotten. */
+  invalidations(): number;
+  /** How many answers are kept. */
+  entries(): number;
 }
 
 interface Entry {
@@ -82,6 +88,10 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
     sizeCalculation: ({ kept }, key) => sizeOf(kept.body) + sizeOf(key) + overheadBytes,
   });
   const fetches = new Map<string, Fetch>();
+  let hit = 0;
+  let miss = 0;
+  let collapsed = 0;
+  let invalidations = 0;
 
   const slotOf = (subject: Subject) => (subject === 'titles' ? titlesSlot : guardSlotOf(subject));
   /** Both only rise: an equal sum means that neither has. */
@@ -93,9 +103,9 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
 
   function look(key: string): Kept | undefined {
     const entry = entries.get(key);
-    return entry !== undefined && entry.guard === guardOf(entry.slot) && isLive()
-      ? entry.kept
-      : undefined;
+    if (entry === undefined || entry.guard !== guardOf(entry.slot) || !isLive()) return undefined;
+    hit += 1;
+    return entry.kept;
   }
 
   async function fetchAndKeep(
@@ -123,11 +133,14 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
       const slot = slotOf(subject);
       const other = fetches.get(key);
       if (other !== undefined && other.guard === guardOf(slot) && isLive()) {
+        collapsed += 1;
         return { kept: await other.kept, status: 'fwd=miss; collapsed' };
       }
+      miss += 1;
       return { kept: await fetchAndKeep(key, slot, fetch), status: 'fwd=miss' };
     },
     forget({ books, titles }) {
+      invalidations += 1;
       for (const id of books) raise(slotOf(id));
       if (titles) raise(titlesSlot);
     },
@@ -135,5 +148,8 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
       all += 1;
       entries.clear();
     },
+    counts: () => ({ hit, miss, collapsed }),
+    invalidations: () => invalidations,
+    entries: () => entries.size,
   };
 }

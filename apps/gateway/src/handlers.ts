@@ -8,6 +8,7 @@ import {
   type Ready,
   ready,
   representation,
+  type Sample,
 } from '@bazar/service';
 import { after } from './after.js';
 import type { Cache, Kept, Subject } from './cache.js';
@@ -58,12 +59,23 @@ interface CatalogAnswer {
   readonly headers: Readonly<Record<string, string | undefined>>;
 }
 
-export function gatewayHandlers(
-  { catalog, orders }: Upstreams,
-  buying: Buying,
-  cache: Cache,
-  instance: string,
-): Handlers<typeof gateway> {
+export interface HandlerParts {
+  readonly upstreams: Pick<Upstreams, 'catalog' | 'orders'>;
+  readonly buying: Buying;
+  readonly cache: Cache;
+  /** The id of this gateway, by which catalogs know it. */
+  readonly instance: string;
+  /** Decides which purchases are recorded. */
+  readonly sample?: Sample | undefined;
+}
+
+export function gatewayHandlers({
+  upstreams: { catalog, orders },
+  buying,
+  cache,
+  instance,
+  sample = (traceparent) => traceparent,
+}: HandlerParts): Handlers<typeof gateway> {
   /** Answers a read with what is kept, or with what the catalog says. */
   async function read<T>(
     request: Asking & { readonly routeOptions: { readonly url?: string | undefined } },
@@ -114,7 +126,8 @@ export function gatewayHandlers(
       }),
     async purchase(request, reply) {
       const key = request.headers['idempotency-key'];
-      const { requestId, timeoutMs, traceparent } = callerOf(request);
+      const { requestId, timeoutMs, traceparent: given } = callerOf(request);
+      const traceparent = sample(given);
       const { answer, replayed } = await buying.buy({
         order_id: key === undefined ? newOrderId() : canonicalId(key),
         item_id: request.params.item_id,

@@ -26,6 +26,8 @@ export interface Lease {
   readonly instance: string;
   /** Whether it may serve at this moment; to be asked in the very step that serves. */
   isLive(): boolean;
+  /** For how long it may serve unless the lease is confirmed again; 0 while it may not. */
+  leftMs(): number;
   /** Whether this is the gateway and the lease that somebody means. */
   is(instance: string, epoch: string | undefined): boolean;
   /** Begins to ask for it. `url` is where the catalogs reach this gateway. */
@@ -82,12 +84,15 @@ export function createLease(effects: LeaseEffects): Lease {
     if (!stopped) asking = ask(url);
   }
 
+  function isLive(): boolean {
+    const time = wall();
+    return monotonic() < end.monotonic && time >= end.from && time < end.wall;
+  }
+
   return {
     instance,
-    isLive() {
-      const time = wall();
-      return monotonic() < end.monotonic && time >= end.from && time < end.wall;
-    },
+    isLive,
+    leftMs: () => (isLive() ? end.monotonic - monotonic() : 0),
     is: (other, lease) => other === instance && (lease === undefined || lease === epoch),
     start,
     async stop() {

@@ -1,10 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import { createLogger, reasonOf, runMain, serve } from '@bazar/service';
+import {
+  createLogger,
+  createMetrics,
+  createSampler,
+  reasonOf,
+  recordedTrace,
+  runMain,
+  serve,
+} from '@bazar/service';
 import { after } from './after.js';
 import { buildGateway } from './app.js';
 import { createCache } from './cache.js';
 import { readGatewayConfig } from './config.js';
 import { createLease } from './lease.js';
+import { batchMeter, showGateway } from './metrics.js';
 import { createBuying } from './purchase.js';
 import { connectUpstreams, giveBackThrough, purchaseThrough, renewThrough } from './upstreams.js';
 
@@ -14,8 +23,16 @@ await runMain(async () => {
   const upstreams = connectUpstreams(config, (level, sentence, cause) =>
     logger[level]({ reason: reasonOf(cause) }, sentence),
   );
+  const metrics = createMetrics();
   const buying = createBuying({
     after,
+    onBatch: batchMeter(metrics),
+    onDone({ traceparent, request_id: reqId, order_id, item_id }, { result }, ms) {
+      const trace = recordedTrace(traceparent);
+      if (trace === undefined) return;
+      const line = { reqId, trace, order_id, item_id, result, ms: Math.round(ms * 10) / 10 };
+      logger.info(line, 'a purchase was answered');
+    },
     purchase: purchaseThrough(upstreams.purchases),
     replicas: upstreams.purchases.live,
   });
@@ -30,15 +47,23 @@ await runMain(async () => {
     newId: randomUUID,
     log: (level, sentence, err) => logger[level]({ err }, sentence),
   });
+  showGateway(metrics, { buying, cache, lease });
   const app = buildGateway(
-    { upstreams, buying, cache, lease },
-    { config, logger, ready: upstreams.health },
+    {
+      upstreams,
+      buying,
+      cache,
+      lease,
+      sample: createSampler({ isAll: () => logger.isLevelEnabled('debug') }),
+    },
+    { config, logger, metrics, ready: upstreams.health },
   );
   const url = await serve({
     app,
     host: config.HOST,
     port: config.PORT,
     name: 'gateway',
+    logger,
     async close() {
       await buying.close();
       await upstreams.close();

@@ -20,6 +20,10 @@ export interface BuyEffects {
   /** How many order services take batches now; one unless told. */
   readonly replicas?: () => number;
   readonly after: After;
+  /** Is told of every purchase that was answered, and how many milliseconds it took. */
+  readonly onDone?: (operation: PurchaseOperation, outcome: PurchaseOutcome, ms: number) => void;
+  /** Is told how many purchases each call carries. */
+  readonly onBatch?: (purchases: number) => void;
   /** Milliseconds on a clock that only goes forward. */
   readonly now?: () => number;
   /** Runs a batch soon, but not now. */
@@ -35,12 +39,15 @@ export interface Buying {
    * @throws Failure; one of 500 and above names the key under which to ask again
    */
   buy(operation: PurchaseOperation): Promise<{ answer: PurchaseAnswer; replayed: boolean }>;
+  /** How many purchases wait for a call. */
+  waiting(): number;
   /** Answers everything accepted. */
   close(): Promise<void>;
 }
 
 export function createBuying(effects: BuyEffects): Buying {
-  const { purchase, replicas = () => 1, after, now, defer } = effects;
+  const { purchase, replicas = () => 1, after, onDone, onBatch, defer } = effects;
+  const { now = () => performance.now() } = effects;
   const { maxBatch, maxQueue, maxInFlightPerReplica } = policy;
   const idOf = ({ order_id }: PurchaseOperation | PurchaseOutcome) => order_id;
   const hop = createHop<PurchaseOperation, PurchaseOutcome>({
@@ -50,6 +57,7 @@ export function createBuying(effects: BuyEffects): Buying {
     maxBatch,
     maxQueue,
     maxInFlight: () => maxInFlightPerReplica * replicas(),
+    onFlush: onBatch,
     now,
     defer,
   });
@@ -57,14 +65,17 @@ export function createBuying(effects: BuyEffects): Buying {
 
   return {
     async buy(operation) {
+      const from = now();
       let outcome: PurchaseOutcome;
       try {
         outcome = await inTime(once.purchase(operation), operation, after);
       } catch (error) {
         throw error instanceof Failure ? purchaseFailure(error, operation.order_id) : error;
       }
+      onDone?.(operation, outcome, now() - from);
       return purchaseAnswer(outcome);
     },
+    waiting: hop.waiting,
     close: hop.close,
   };
 }

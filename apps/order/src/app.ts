@@ -1,6 +1,12 @@
 import { Failure, orderAdmin, order as publicContract } from '@bazar/contracts';
 import { orderInternal } from '@bazar/contracts/internal';
-import { createService, type FastifyInstance, mount, type ServiceOptions } from '@bazar/service';
+import {
+  createService,
+  type FastifyInstance,
+  mount,
+  type Sample,
+  type ServiceOptions,
+} from '@bazar/service';
 import { type After, after } from './after.js';
 import type { AuditEffects } from './audit.js';
 import type { Config } from './config.js';
@@ -15,13 +21,22 @@ const batchBytes = 1024 * 1024;
 export function buildOrder(
   purchases: Purchases,
   audit: AuditEffects,
-  options: Omit<ServiceOptions, 'name'> & { readonly config: Config; readonly after?: After },
+  options: Omit<ServiceOptions, 'name'> & {
+    readonly config: Config;
+    readonly after?: After;
+    /** Decides which purchases are recorded. */
+    readonly sample?: Sample;
+  },
 ): FastifyInstance {
   const { store } = audit;
   const ready = async () => ({ ...(await options.ready?.()), storage: await storageHealth(store) });
   const app = createService({ ...options, ready, name: 'order' });
   const { ADMIN_TOKEN, SERVICE_TOKEN } = options.config;
-  mount(app, publicContract, publicHandlers(store, purchases, options.after ?? after));
+  mount(
+    app,
+    publicContract,
+    publicHandlers(store, purchases, options.after ?? after, options.sample),
+  );
   mount(app, orderAdmin, adminHandlers(audit), { token: ADMIN_TOKEN });
   mount(app, orderInternal, internalHandlers(purchases), {
     token: SERVICE_TOKEN,

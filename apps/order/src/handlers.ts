@@ -14,6 +14,7 @@ import {
   nextLink,
   ready,
   representation,
+  type Sample,
 } from '@bazar/service';
 import type { After } from './after.js';
 import { type AuditEffects, auditShop } from './audit.js';
@@ -28,11 +29,13 @@ export function publicHandlers(
   store: OrderStore,
   purchases: Purchases,
   after: After,
+  sample: Sample = (traceparent) => traceparent,
 ): Handlers<typeof orderContract> {
   return {
     async purchase(request, reply) {
       const key = request.headers['idempotency-key'];
-      const { requestId, timeoutMs, traceparent } = callerOf(request);
+      const { requestId, timeoutMs, traceparent: given } = callerOf(request);
+      const traceparent = sample(given);
       const operation = {
         order_id: key === undefined ? newOrderId() : canonicalId(key),
         item_id: request.params.item_id,

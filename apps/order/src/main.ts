@@ -2,16 +2,22 @@ import { accusesUs, Failure } from '@bazar/contracts';
 import {
   createFailureLog,
   createLogger,
+  createMetrics,
+  createSampler,
+  type Metrics,
   reasonOf,
+  recordedTrace,
   runMain,
   StartError,
   serve,
+  syncMeter,
 } from '@bazar/service';
-import { nodeDisk, troubleOf } from '@bazar/storage';
+import { nodeDisk, timedDisk, troubleOf } from '@bazar/storage';
 import { after } from './after.js';
 import { buildOrder } from './app.js';
 import { connectCatalogs } from './catalogs.js';
 import { type Config, readOrderConfig } from './config.js';
+import { batchMeter, showOrder } from './metrics.js';
 import { createPurchases } from './purchase.js';
 import { Contradiction, compareWithFeed, createRecovery, type ReadFeed } from './recovery.js';
 import { openCsvStore } from './store/csv.js';
@@ -44,9 +50,9 @@ function stopAtOnce(logger: Logger) {
   };
 }
 
-async function openFiles(config: Config, logger: Logger): Promise<OrderStore> {
+async function openFiles(config: Config, logger: Logger, metrics: Metrics): Promise<OrderStore> {
   return openCsvStore({
-    disk: nodeDisk,
+    disk: timedDisk(nodeDisk, syncMeter(metrics)),
     folder: config.DATA_DIR,
     monotonic: () => performance.now(),
     log: (level, sentence) => logger[level](sentence),
@@ -75,9 +81,10 @@ async function openDatabase(url: string, logger: Logger): Promise<OrderStore> {
 await runMain(async () => {
   const config = readOrderConfig(process.env);
   const logger = createLogger('order', config.LOG_LEVEL);
+  const metrics = createMetrics();
   const store =
     config.DATABASE_URL === undefined
-      ? await openFiles(config, logger)
+      ? await openFiles(config, logger, metrics)
       : await openDatabase(config.DATABASE_URL, logger);
   const catalogs = connectCatalogs(
     config.CATALOG_URLS,
@@ -91,6 +98,13 @@ await runMain(async () => {
     sell: catalogs.sell,
     catalogs: catalogs.live,
     assertOpen: () => recovery.assertOpen(),
+    onDone(operation, { result }) {
+      const trace = recordedTrace(operation.traceparent);
+      if (trace === undefined) return;
+      const { request_id: reqId, order_id, item_id } = operation;
+      logger.info({ reqId, trace, order_id, item_id, result }, 'a purchase was made');
+    },
+    onBatch: batchMeter(metrics),
     onFailure(failure, { request_id: reqId, order_id }) {
       logFailure(failure, 'purchase', { reqId, order_id });
     },
@@ -112,10 +126,17 @@ await runMain(async () => {
       process.exit(1);
     },
   });
+  showOrder(metrics, { store, purchases, recovery });
   const app = buildOrder(
     purchases,
     { store, readFeed: catalogs.readFeed, readTotals: catalogs.readTotals },
-    { config, logger, ready: () => ({ catalog: recovery.health() }) },
+    {
+      sample: createSampler({ isAll: () => logger.isLevelEnabled('debug') }),
+      config,
+      logger,
+      metrics,
+      ready: () => ({ catalog: recovery.health() }),
+    },
   );
   recovery.start();
   await serve({
@@ -123,6 +144,7 @@ await runMain(async () => {
     host: config.HOST,
     port: config.PORT,
     name: 'order',
+    logger,
     async close() {
       await recovery.stop();
       await purchases.close();

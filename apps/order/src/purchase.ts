@@ -26,6 +26,10 @@ export interface PurchaseEffects {
   readonly assertOpen: () => void;
   /** Told of every purchase that our side failed, once, with what is known of the reason. */
   readonly onFailure?: (failure: Failure, operation: PurchaseOperation) => void;
+  /** Told of every purchase that was answered. */
+  readonly onDone?: (operation: PurchaseOperation, outcome: PurchaseOutcome) => void;
+  /** Is told how many purchases each batch carries: a call of the catalog, or a write of the log. */
+  readonly onBatch?: (kind: 'sales' | 'log', purchases: number) => void;
   /** Milliseconds on a clock that only goes forward. */
   readonly now?: () => number;
   /** Runs a batch soon, but not now. */
@@ -46,6 +50,8 @@ export interface Purchases {
   purchase(operation: PurchaseOperation): Promise<PurchaseOutcome>;
   /** Finishes a sale that the catalog has and the log lacks. @throws Failure */
   recover(orderId: string, itemId: number): Promise<void>;
+  /** How many purchases wait for a call of the catalog, and for a write of the log. */
+  waiting(): { readonly sales: number; readonly log: number };
   /** True while a purchase under this id is being made. */
   isInFlight(orderId: string): boolean;
   /** Answers everything accepted. */
@@ -55,14 +61,15 @@ export interface Purchases {
 export function createPurchases(effects: PurchaseEffects): Purchases {
   // A batch that arrives is asked for at once; to wait for what else may be on its way, as whoever
   // gathers single requests does, would cost a turn of the event loop.
-  const { store, sell, catalogs = () => 1, assertOpen, onFailure, now } = effects;
-  const { defer = process.nextTick } = effects;
+  const { store, sell, catalogs = () => 1, assertOpen, onFailure, onDone, onBatch } = effects;
+  const { now, defer = process.nextTick } = effects;
   const sales = createHop<SaleOperation, SaleOutcome>({
     send: sell,
     idOf,
     idOfOutcome: idOf,
     ...policy.sales,
     maxInFlight: () => policy.maxSalesInFlightPerCatalog * catalogs(),
+    onFlush: (operations) => onBatch?.('sales', operations),
     now,
     defer,
   });
@@ -72,7 +79,7 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
       await store.append(orders);
       return orders;
     },
-    { ...policy.log, defer },
+    { ...policy.log, onFlush: (orders) => onBatch?.('log', orders), defer },
   );
 
   /** @throws Failure that says that nothing was done, for the catalog was not asked */
@@ -109,7 +116,9 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
   return {
     async purchase(operation) {
       try {
-        return await purchase(operation);
+        const outcome = await purchase(operation);
+        onDone?.(operation, outcome);
+        return outcome;
       } catch (error) {
         // One purchase that cannot be answered must not take the others of its batch with it.
         const failure = error instanceof Failure ? error : mistake(error);
@@ -123,6 +132,7 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
       if (outcome.result === 'sold') return;
       throw new Failure('unavailable', `order ${order_id}, named as a sale, is none`);
     },
+    waiting: () => ({ sales: sales.waiting(), log: log.waiting() }),
     isInFlight,
     async close() {
       // Between its two batches a purchase is in neither of them.

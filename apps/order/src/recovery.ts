@@ -50,6 +50,11 @@ const policy = {
 export interface Recovery {
   /** `ok`, or a sentence that says what is wrong between the log and the catalog. */
   health(): string;
+  /**
+   * How many of the catalog's next sales the log lacked at the last look, and nobody was logging;
+   * undefined before the first.
+   */
+  gap(): number | undefined;
   /** @throws Failure until the log and the catalog are known to agree */
   assertOpen(): void;
   start(): void;
@@ -61,6 +66,7 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
   let obstacle: string | undefined = 'the order log has not been compared with the catalog yet';
   /** Why the last look failed, if it did. */
   let failure: string | undefined;
+  let gap: number | undefined;
   let stopped = false;
   const stopping = new AbortController();
   let wake = () => {};
@@ -82,6 +88,7 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
     const lost = feed.operations.filter(
       ({ sale, operation_id }) => numbers.has(sale) && !isInFlight(operation_id),
     );
+    gap = lost.length;
     if (lost.length === 0 || !(await recoverAll(lost))) return false;
     log(
       'warn',
@@ -140,6 +147,7 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
 
   return {
     health: () => failure ?? obstacle ?? 'ok',
+    gap: () => gap,
     assertOpen() {
       if (obstacle !== undefined) throw new Failure('unavailable', obstacle);
     },

@@ -25,6 +25,8 @@ export interface BatcherOptions {
    * A function is asked again and again, and answers with a positive integer.
    */
   readonly maxInFlight?: number | (() => number);
+  /** Is told of every flush how many items it begins with. */
+  readonly onFlush?: ((items: number) => void) | undefined;
   /** Runs the first flush after an idle time, soon but not now; `setImmediate` by default. */
   readonly defer?: (run: () => void) => unknown;
 }
@@ -35,6 +37,8 @@ export interface Batcher<I, O> {
    * error, with the failure of its flush, or at once with `QueueFull` or `BatcherClosed`.
    */
   add(item: I): Promise<O>;
+  /** How many items wait for a flush. */
+  waiting(): number;
   /** Resolves as soon as nothing is queued or in flight. */
   idle(): Promise<void>;
   /** Refuses every later item, and resolves when all earlier ones are answered. */
@@ -55,7 +59,7 @@ export interface Batcher<I, O> {
  */
 export function createBatcher<I, O>(
   flush: (items: readonly I[]) => Promise<readonly (O | Error)[]>,
-  { maxBatch, maxQueue, maxInFlight = 1, defer = setImmediate }: BatcherOptions,
+  { maxBatch, maxQueue, maxInFlight = 1, onFlush, defer = setImmediate }: BatcherOptions,
 ): Batcher<I, O> {
   const mostInFlight = typeof maxInFlight === 'number' ? () => maxInFlight : maxInFlight;
   const bounds = { maxBatch, maxQueue, maxInFlight: mostInFlight() };
@@ -107,6 +111,7 @@ export function createBatcher<I, O>(
     while (queue.length > 0 && running <= mostInFlight()) {
       const batch = nextBatch();
       inFlight += batch.length;
+      onFlush?.(batch.length);
       await settle(batch);
       inFlight -= batch.length;
     }
@@ -136,6 +141,7 @@ export function createBatcher<I, O>(
       }
       return answered;
     },
+    waiting: () => queue.length,
     idle,
     close() {
       closed = true;

@@ -8,6 +8,7 @@ import fastify, {
   LogController,
   type onRequestHookHandler,
 } from 'fastify';
+import { countAnswers } from './answer-count.js';
 import { hasNoBody, parseBodies } from './bodies.js';
 import { answerClientError, endConnections, guardedServer } from './connections.js';
 import { addDocs } from './docs.js';
@@ -15,9 +16,10 @@ import { createFailureLog } from './failure-log.js';
 import { addHealth, type Dependencies } from './health.js';
 import { createLogger } from './logger.js';
 import { malformed } from './malformed.js';
-import { addMetrics } from './metrics.js';
+import { createMetrics, type Metrics } from './metrics.js';
 import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
+import { addScrape } from './scrape.js';
 import { type Shortcut, takeShortcut } from './shortcut.js';
 import { wrongTarget } from './target.js';
 
@@ -45,6 +47,8 @@ export interface ServiceOptions {
   readonly connectionsCheckingIntervalMs?: number;
   /** How long a connection may stay idle: 72 s unless told, longer than any client of ours. */
   readonly keepAliveTimeoutMs?: number;
+  /** What `GET /metrics` tells besides the answers; those of the process unless told. */
+  readonly metrics?: Metrics;
   /** Answers that are at hand, for plain reads. */
   readonly shortcut?: Shortcut;
   /** Repeats of a failure are counted for so long before they are logged; 10 s unless told. */
@@ -136,14 +140,14 @@ function unmatched(methods: readonly string[], reply: FastifyReply): Failure {
  */
 export function createService(options: ServiceOptions): FastifyInstance {
   const { name, version = '0.0.0', randomId = randomUUID, ready = () => ({}) } = options;
-  const { shortcut = () => undefined } = options;
+  const { shortcut = () => undefined, metrics = createMetrics() } = options;
   const requestId = requestIds(randomId);
   let isClosing = false;
   const isAnswered = takeShortcut({
     // A closing service tells every caller that this was the last answer on its connection.
     shortcut: (url) => (isClosing ? undefined : shortcut(url)),
     requestId,
-    count: (route, status) => metrics.read(route, status),
+    count: (route, status) => answers.read(route, status),
   });
   const app = bareApp(options, randomId, isAnswered);
   const methodsOf = rememberRoutes(app);
@@ -155,12 +159,13 @@ export function createService(options: ServiceOptions): FastifyInstance {
     done();
   });
   addDocs(app, name, version);
-  const metrics = addMetrics(app);
+  const answers = countAnswers(app, metrics);
+  addScrape(app, metrics);
   addHealth(app, ready);
   app.setNotFoundHandler((request, reply) => {
     const [path = '/'] = request.url.split('?', 1);
     const failure = unmatched(methodsOf(path), reply);
-    metrics.unmatched(failure.status);
+    answers.unmatched(failure.status);
     throw failure;
   });
   return app;

@@ -18,6 +18,8 @@ export interface HopOptions<Operation extends HopItem, Outcome> {
   readonly maxQueue: number;
   /** At most this many calls at a time; a function, where the number of replicas decides. */
   readonly maxInFlight: number | (() => number);
+  /** Is told of every call how many operations it begins with. */
+  readonly onFlush?: ((operations: number) => void) | undefined;
   /** Milliseconds on a clock that only goes forward. */
   readonly now?: (() => number) | undefined;
   /** Runs a batch soon, but not now. */
@@ -31,6 +33,8 @@ export interface Hop<Operation, Outcome> {
    * @throws Failure with `nothingDone` when the operation was not sent; else its outcome is unknown
    */
   ask(operation: Operation): Promise<Outcome>;
+  /** How many operations wait for a call. */
+  waiting(): number;
   /** Answers everything accepted. */
   close(): Promise<void>;
 }
@@ -43,7 +47,7 @@ export function createHop<Operation extends HopItem, Outcome>(
   options: HopOptions<Operation, Outcome>,
 ): Hop<Operation, Outcome> {
   const { send, idOf, idOfOutcome, maxBatch, maxQueue, maxInFlight } = options;
-  const { now = () => performance.now(), defer = setImmediate } = options;
+  const { onFlush, now = () => performance.now(), defer = setImmediate } = options;
 
   interface Waiting {
     readonly operation: Operation;
@@ -70,6 +74,7 @@ export function createHop<Operation extends HopItem, Outcome>(
     maxBatch,
     maxQueue,
     maxInFlight,
+    onFlush,
     defer,
   });
 
@@ -94,6 +99,7 @@ export function createHop<Operation extends HopItem, Outcome>(
         throw error;
       }
     },
+    waiting: () => batches.waiting(),
     close: () => batches.close(),
   };
 }

@@ -17,6 +17,13 @@ export type { Dependencies } from './health.js';
 export { nextLink } from './link.js';
 export { createLogger } from './logger.js';
 export {
+  batchBuckets,
+  createMetrics,
+  type Metrics,
+  secondsBuckets,
+  syncMeter,
+} from './metrics.js';
+export {
   type Handler,
   type HandlerRequest,
   type Handlers,
@@ -30,3 +37,4 @@ export { etagOf, representation } from './representation.js';
 export { runMain, type ServeOptions, serve } from './serve.js';
 export type { ReadyAnswer, Shortcut } from './shortcut.js';
 export { StartError } from './start-error.js';
+export { createSampler, recordedTrace, type Sample } from './trace.js';

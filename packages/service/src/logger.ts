@@ -1,5 +1,6 @@
-import type { FastifyBaseLogger } from 'fastify';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
+
+export type { Logger } from 'pino';
 
 interface LogStream {
   write(line: string): void;
@@ -26,7 +27,19 @@ export function createLogger(
   name: string,
   level: string,
   stream: LogStream = standardOutput,
-): FastifyBaseLogger {
+): Logger {
   if (stream === standardOutput) ignoreLostReader();
   return pino({ name, level }, stream);
+}
+
+/**
+ * SIGUSR2 turns `debug` on, and the next one the configured level again: a shop that sells need not
+ * be restarted to be looked into.
+ */
+export function switchLevelOnSignal(logger: Logger): void {
+  const configured = logger.level;
+  process.on('SIGUSR2', () => {
+    logger.level = logger.level === configured ? 'debug' : configured;
+    logger.info(`the log level is ${logger.level} now`);
+  });
 }

@@ -1,87 +1,109 @@
-import type { FastifyInstance } from 'fastify';
-import { Counter, collectDefaultMetrics, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-interface Tally {
-  readonly route: string;
-  readonly method: string;
-  /** Answers by status: index 0 is unused, as is most of it; adding one is all a request costs. */
-  readonly answers: Float64Array;
+/** One value of a figure that has several, told apart by its labels. */
+export interface Sample {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
 }
 
-function tallyOf(route: string, method: string): Tally {
-  return { route, method, answers: new Float64Array(600) };
-}
+/** What a figure is at this moment. */
+export type Reading = number | readonly Sample[];
 
-function count({ answers }: Tally, status: number): void {
-  answers[status] = (answers[status] ?? 0) + 1;
-}
+/** Reads a figure at a scrape; undefined, or a rejection, leaves it out. */
+export type Read = () => Reading | undefined | Promise<Reading | undefined>;
 
-/** Counts answers that Fastify does not. */
-export interface Metrics {
-  /** One that belongs to no route. */
-  unmatched(status: number): void;
-  /** One to a `GET` of the route of this pattern. */
-  read(route: string, status: number): void;
+export interface Figure {
+  /** As Prometheus names figures: with the unit last, and `_total` behind what only rises. */
+  readonly name: string;
+  readonly help: string;
+  /** What tells the values apart, where there are several. */
+  readonly labels?: readonly string[];
 }
-const metricsSchema = {
-  operationId: 'metrics',
-  summary: 'Counters of the process and of its answers, for Prometheus',
-  tags: ['health'],
-  response: {
-    200: {
-      description: "Prometheus' text form",
-      content: { 'text/plain': { schema: { type: 'string' } } },
-    },
-  },
-};
 
 /**
- * `GET /metrics` in Prometheus' text form: the process' own and a count of answers by route, method
- * and status. A labelled increment or a histogram at every request costs more than many a handler;
- * here a request adds one to an array that belongs to its route, and the scrape does the rest.
+ * What a service tells Prometheus. Nothing here costs a request anything: what is counted at every
+ * request is counted by whoever works on it, in a plain number, and read at the scrape; only what
+ * happens once a batch is observed.
  */
-export function addMetrics(app: FastifyInstance): Metrics {
+export interface Metrics {
+  /** A figure that rises and falls. */
+  gauge(figure: Figure, read: Read): void;
+  /** A figure that only rises. */
+  counter(figure: Figure, read: Read): void;
+  /** How values are spread over buckets. The returned function takes one. */
+  histogram(
+    figure: Figure & { readonly buckets: readonly number[] },
+  ): (value: number, labels?: Sample['labels']) => void;
+  /** All of it, in Prometheus' text form. */
+  scrape(): Promise<string>;
+  readonly contentType: string;
+}
+
+/** Buckets for what takes from a tenth of a millisecond to some seconds, in seconds. */
+export const secondsBuckets = [
+  0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5,
+];
+
+/** Buckets for how many go together. */
+export const batchBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
+
+/** The metrics of one process, with those that the process itself has. */
+export function createMetrics(): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const unmatched = tallyOf('(none)', '(any)');
-  const tallies = [unmatched];
-  const reads = new Map<string, Tally>();
-  new Counter({
-    name: 'bazar_http_requests_total',
-    help: 'Answers by route, method and status.',
-    labelNames: ['route', 'method', 'status'],
+
+  const configured = ({ labels = [], ...named }: Figure) => ({
+    ...named,
+    labelNames: [...labels],
     registers: [registry],
-    collect() {
-      this.reset();
-      for (const { route, method, answers } of tallies) {
-        for (const [status, count] of answers.entries()) {
-          if (count > 0) this.inc({ route, method, status }, count);
-        }
-      }
-    },
   });
-  app.addHook('onRoute', (route) => {
-    const tally = tallyOf(route.url, [route.method].flat().join(','));
-    tallies.push(tally);
-    if ([route.method].flat().includes('GET')) reads.set(route.url, tally);
-    const earlier = [route.onResponse ?? []].flat();
-    route.onResponse = [
-      ...earlier,
-      (_request, reply, done) => {
-        count(tally, reply.statusCode);
-        done();
-      },
-    ];
-  });
-  app.register((scope, _options, done) => {
-    scope.get('/metrics', { schema: metricsSchema }, async (_request, reply) => {
-      reply.header('content-type', registry.contentType);
-      return registry.metrics();
-    });
-    done();
-  });
+
   return {
-    unmatched: (status) => count(unmatched, status),
-    read: (route, status) => count(reads.get(route) ?? unmatched, status),
+    gauge(figure, read) {
+      const gauge: Gauge = new Gauge({
+        ...configured(figure),
+        collect: () => show(gauge, read),
+      });
+    },
+    counter(figure, read) {
+      const counter: Counter = new Counter({
+        ...configured(figure),
+        collect: () => show(counter, read),
+      });
+    },
+    histogram({ buckets, ...figure }) {
+      const histogram = new Histogram({ ...configured(figure), buckets: [...buckets] });
+      return (value, labels = {}) => histogram.observe(labels, value);
+    },
+    scrape: () => registry.metrics(),
+    contentType: registry.contentType,
   };
+}
+
+async function show(metric: Gauge | Counter, read: Read): Promise<void> {
+  const reading = await settled(read);
+  metric.reset();
+  // After a reset a figure without labels would be 0, which is not the same as unknown.
+  metric.remove({});
+  if (reading === undefined) return;
+  const samples = typeof reading === 'number' ? [{ labels: {}, value: reading }] : reading;
+  for (const { labels, value } of samples) metric.inc(labels, value);
+}
+
+/** A database that is away must not take all other figures with it. */
+async function settled(read: Read): Promise<Reading | undefined> {
+  try {
+    return await read();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Watches how long each write takes until it is durable, in seconds. */
+export function syncMeter(metrics: Metrics): (seconds: number) => void {
+  return metrics.histogram({
+    name: 'bazar_sync_seconds',
+    help: 'How long the disk, or the database, took to make a write durable.',
+    buckets: secondsBuckets,
+  });
 }

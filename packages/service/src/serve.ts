@@ -1,5 +1,6 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
+import { type Logger, switchLevelOnSignal } from './logger.js';
 import { StartError } from './start-error.js';
 import { keepShapeOfTicks } from './ticks.js';
 
@@ -12,6 +13,8 @@ export interface ServeOptions {
   /** 0 takes any free port. */
   readonly port: number;
   readonly name: string;
+  /** Whose level SIGUSR2 switches; nobody's unless told. */
+  readonly logger?: Logger;
   /** Closes what the requests needed (storage, upstreams); called when the last one is answered. */
   readonly close?: () => Promise<void>;
 }
@@ -68,6 +71,7 @@ export async function serve(options: ServeOptions): Promise<string> {
   });
   try {
     const url = await listen(options);
+    if (options.logger !== undefined) switchLevelOnSignal(options.logger);
     reportToLauncher(url, closing.close);
     return url;
   } catch (error) {

@@ -29,4 +29,5 @@ export {
   type TableSummary,
   writeRows,
 } from './table.js';
+export { timedDisk } from './timed-disk.js';
 export { sha256OfFile, type WriteNextOptions, type WrittenFile, writeNext } from './whole-file.js';
