@@ -10,6 +10,7 @@ import {
   StartError,
   serve,
   syncMeter,
+  timed,
 } from '@bazar/service';
 import { nodeDisk, openReserve, timedDisk, troubleOf } from '@bazar/storage';
 import type { After } from './after.js';
@@ -68,7 +69,7 @@ async function openFiles(config: Config, logger: Logger, metrics: Metrics): Prom
   };
 }
 
-async function openDatabase(url: string, logger: Logger): Promise<Storage> {
+async function openDatabase(url: string, logger: Logger, metrics: Metrics): Promise<Storage> {
   // Loaded only here: a shop of files has no use for it.
   const { openPostgresStore } = await import('./store/postgres.js');
   const store = await openPostgresStore({
@@ -81,7 +82,7 @@ async function openDatabase(url: string, logger: Logger): Promise<Storage> {
     throw new StartError(`The catalog service cannot start: ${error.message}.`, { cause: error });
   });
   return {
-    store,
+    store: { ...store, apply: timed(store.apply, syncMeter(metrics)) },
     hasRoom: store.hasRoom,
     health: store.health,
     openLeases(effects) {
@@ -99,7 +100,7 @@ await runMain(async () => {
   const storage =
     config.DATABASE_URL === undefined
       ? await openFiles(config, logger, metrics)
-      : await openDatabase(config.DATABASE_URL, logger);
+      : await openDatabase(config.DATABASE_URL, logger, metrics);
   const gateways = connectGateways(config.SERVICE_TOKEN);
   const { openLeases, ...stored } = storage;
   const leases = openLeases({

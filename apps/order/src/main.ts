@@ -11,6 +11,7 @@ import {
   StartError,
   serve,
   syncMeter,
+  timed,
 } from '@bazar/service';
 import { nodeDisk, timedDisk, troubleOf } from '@bazar/storage';
 import { after } from './after.js';
@@ -64,10 +65,10 @@ async function openFiles(config: Config, logger: Logger, metrics: Metrics): Prom
   });
 }
 
-async function openDatabase(url: string, logger: Logger): Promise<OrderStore> {
+async function openDatabase(url: string, logger: Logger, metrics: Metrics): Promise<OrderStore> {
   // Loaded only here: a shop of files has no use for it.
   const { openPostgresStore } = await import('./store/postgres.js');
-  return openPostgresStore({
+  const store = await openPostgresStore({
     url,
     monotonic: () => performance.now(),
     log: (level, sentence) => logger[level](sentence),
@@ -76,6 +77,7 @@ async function openDatabase(url: string, logger: Logger): Promise<OrderStore> {
     if (!(error instanceof Error && error.name === 'DatabaseError')) throw error;
     throw new StartError(`The order service cannot start: ${error.message}.`, { cause: error });
   });
+  return { ...store, append: timed(store.append, syncMeter(metrics)) };
 }
 
 await runMain(async () => {
@@ -85,7 +87,7 @@ await runMain(async () => {
   const store =
     config.DATABASE_URL === undefined
       ? await openFiles(config, logger, metrics)
-      : await openDatabase(config.DATABASE_URL, logger);
+      : await openDatabase(config.DATABASE_URL, logger, metrics);
   const catalogs = connectCatalogs(
     config.CATALOG_URLS,
     config.SERVICE_TOKEN,

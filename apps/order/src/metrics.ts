@@ -5,13 +5,19 @@ import type { OrderStore } from './store.js';
 
 /** Watches the batches: calls of the catalog, and writes of the log. */
 export function batchMeter(metrics: Metrics) {
-  const observe = metrics.histogram({
-    name: 'bazar_purchase_batch_size',
-    help: 'Purchases in one call of the catalog (sales), and in one write of the order log (log).',
-    labels: ['kind'],
-    buckets: batchBuckets,
-  });
-  return (kind: 'sales' | 'log', purchases: number) => observe(purchases, { kind });
+  const observe = {
+    sales: metrics.histogram({
+      name: 'bazar_sale_batch_size',
+      help: 'Purchases in one call of the catalog.',
+      buckets: batchBuckets,
+    }),
+    log: metrics.histogram({
+      name: 'bazar_log_batch_size',
+      help: 'Orders in one write of the order log.',
+      buckets: batchBuckets,
+    }),
+  };
+  return (kind: 'sales' | 'log', purchases: number) => observe[kind](purchases);
 }
 
 /** What the order service shows of itself, besides its answers. */

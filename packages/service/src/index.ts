@@ -22,6 +22,7 @@ export {
   type Metrics,
   secondsBuckets,
   syncMeter,
+  timed,
 } from './metrics.js';
 export {
   type Handler,

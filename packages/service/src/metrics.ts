@@ -32,8 +32,8 @@ export interface Metrics {
   counter(figure: Figure, read: Read): void;
   /** How values are spread over buckets. The returned function takes one. */
   histogram(
-    figure: Figure & { readonly buckets: readonly number[] },
-  ): (value: number, labels?: Sample['labels']) => void;
+    figure: Omit<Figure, 'labels'> & { readonly buckets: readonly number[] },
+  ): (value: number) => void;
   /** All of it, in Prometheus' text form. */
   scrape(): Promise<string>;
   readonly contentType: string;
@@ -73,7 +73,7 @@ export function createMetrics(): Metrics {
     },
     histogram({ buckets, ...figure }) {
       const histogram = new Histogram({ ...configured(figure), buckets: [...buckets] });
-      return (value, labels = {}) => histogram.observe(labels, value);
+      return (value) => histogram.observe(value);
     },
     scrape: () => registry.metrics(),
     contentType: registry.contentType,
@@ -106,4 +106,17 @@ export function syncMeter(metrics: Metrics): (seconds: number) => void {
     help: 'How long the disk, or the database, took to make a write durable.',
     buckets: secondsBuckets,
   });
+}
+
+/** The same work; `observe` is told how long each took that succeeded, in seconds. */
+export function timed<Arguments extends readonly unknown[], Result>(
+  work: (...given: Arguments) => Promise<Result>,
+  observe: (seconds: number) => void,
+): (...given: Arguments) => Promise<Result> {
+  return async (...given) => {
+    const from = performance.now();
+    const result = await work(...given);
+    observe((performance.now() - from) / 1000);
+    return result;
+  };
 }

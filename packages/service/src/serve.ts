@@ -62,16 +62,20 @@ function reportToLauncher(url: string, stop: () => void): void {
  * 15 s. Tells a launcher `{ kind: 'listening', url }`. Throws `StartError` when it cannot listen.
  */
 export async function serve(options: ServeOptions): Promise<string> {
-  const { app, name, close } = options;
-  const closing = closeWithGrace({ delay: graceMs, logger: app.log }, async ({ signal, err }) => {
-    if (err) app.log.fatal({ err }, 'stopping after an error that nobody caught');
-    else app.log.info({ signal }, `the ${name} service is stopping`);
-    await app.close();
-    await close?.();
-  });
+  const { app, name, close, logger } = options;
+  const skip: 'SIGUSR2'[] = logger === undefined ? [] : ['SIGUSR2'];
+  const closing = closeWithGrace(
+    { delay: graceMs, logger: app.log, skip },
+    async ({ signal, err }) => {
+      if (err) app.log.fatal({ err }, 'stopping after an error that nobody caught');
+      else app.log.info({ signal }, `the ${name} service is stopping`);
+      await app.close();
+      await close?.();
+    },
+  );
   try {
     const url = await listen(options);
-    if (options.logger !== undefined) switchLevelOnSignal(options.logger);
+    if (logger !== undefined) switchLevelOnSignal(logger);
     reportToLauncher(url, closing.close);
     return url;
   } catch (error) {

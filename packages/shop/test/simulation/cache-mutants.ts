@@ -122,6 +122,7 @@ function naiveCache({ isLive }: CacheEffects, flaws: { keeps: boolean; joins: bo
   const fetches = new Map<string, Promise<Kept>>();
   const look = (key: string) => (isLive() ? kept.get(key)?.kept : undefined);
   return {
+    ...honestCache,
     look,
     async read(key, subject, fetch) {
       const found = flaws.keeps ? look(key) : honestCache.look(key);
