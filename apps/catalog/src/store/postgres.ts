@@ -30,6 +30,7 @@ export interface PostgresStore extends CatalogStore {
   /** `ok`, or why the database cannot be asked. */
   health(): Promise<'ok' | Failure>;
   hasRoom(): Promise<boolean>;
+  readonly lastSale: () => Promise<number>;
   /** What its replicas know together of the gateways before them. */
   readonly registry: Registry;
   /** Ends all connections at once, as the death of the process would. */
@@ -74,6 +75,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     search: readers.search,
     topics: readers.topics,
     operations: readers.operations,
+    lastSale: readers.lastSale,
     totals: readers.totals,
     async health() {
       try {
@@ -198,6 +200,14 @@ function createReaders(database: Database) {
           : [{ sale, operationId: id, itemId: item_id }],
       );
       return { catalogId, firstSale, lastSale, operations };
+    },
+    // Asked again and again, as there is nobody to tell us of it: the clusters that are compatible
+    // with PostgreSQL have no LISTEN and NOTIFY.
+    async lastSale(): Promise<number> {
+      const [shop] = await database.read(
+        (sql) => sql<{ last_sale: number }>`SELECT last_sale FROM shop`,
+      );
+      return shop?.last_sale ?? 0;
     },
     async totals(after: number, limit: number): Promise<Totals> {
       const rows = await database.read(
