@@ -17,7 +17,7 @@ import { createTestimony } from './crash/testimony.js';
 // Two of each service over one PostgreSQL, killed, stopped, cut off from each other and started again
 // under load. All of it is real, so a seed repeats what is asked and who is killed, not every moment.
 const seed = process.env['SEED'] ?? randomUUID();
-const faults = readMeasure('FAULTS', process.env['FAULTS'], 20);
+const faults = readMeasure('FAULTS', process.env['FAULTS'], 30);
 
 type Fault = 'a service' | 'two services' | 'the database' | 'a pause' | 'a partition';
 const kinds: readonly Fault[] = [
