@@ -81,10 +81,12 @@ t.test('when rounds differ, then the ratios are of what ran in the same round', 
   );
   t.equal(goal?.seen, 0.5);
   if (goal !== undefined) {
-    t.equal(isKept(goal), true);
-    t.equal(isKept({ ...goal, seen: 0.34 }), false);
-    t.equal(isKept({ ...goal, seen: undefined }), undefined);
-    t.equal(isKept({ ...goal, better: 'less', must: 0.4 }), false);
+    t.equal(isKept(goal, 2), true);
+    t.equal(isKept({ ...goal, seen: 0.34 }, 2), false);
+    t.equal(isKept({ ...goal, seen: undefined }, 2), undefined);
+    t.equal(isKept({ ...goal, better: 'less', must: 0.4 }, 2), false);
+    t.equal(isKept({ ...goal, needsCores: 2 }, 2), true);
+    t.equal(isKept({ ...goal, needsCores: 6 }, 2), undefined, 'with too few cores nobody knows');
   }
   const table = tableOf(summaries);
   t.match(forTerminal(table), /Bazar +400 +0\.5 of floor \(0\.4 to 0\.5\)/);
