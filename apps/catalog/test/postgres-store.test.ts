@@ -1,3 +1,4 @@
+import type { Failure } from '@bazar/contracts';
 import { connectDatabase } from '@bazar/postgres';
 import { createRandom } from '@bazar/simulation';
 import { openLine } from '@bazar/simulation/line';
@@ -321,6 +322,16 @@ t.test('when the database is away, then that is told; when it is back, it sells'
   const late = await starting;
   t.match(await late.apply([sale(3, 1)]), [{ result: 'sold', sale: 3 }]);
   await Promise.all([store.close(), late.close()]);
+});
+
+t.test('when more books are asked for than may wait, then the others are refused', async (t) => {
+  const [store] = await openTwo(t);
+  const asked = Array.from({ length: 20_010 }, () => store.book(1));
+  const codes = await Promise.all(
+    asked.map((answer) => answer.then(() => 'shown').catch((failure: Failure) => failure.code)),
+  );
+  t.same(codes.slice(-10), Array(10).fill('overloaded'));
+  t.equal(codes.filter((code) => code === 'shown').length, 20_000);
 });
 
 t.test('when a database is not the catalog’s, then the start is refused', async (t) => {

@@ -279,6 +279,16 @@ export function storeSuite(t: Test, newPlace: (t: Test) => Place): void {
     t.match(await store.topics('UNDERGRAD', 1), [{ topic: 'Ποίηση', titles: 3 }]);
   });
 
+  t.test('when many ask for books at once, then each is shown its own', async (t) => {
+    const store = await openNew(t);
+    const wishes = Array.from({ length: 300 }, (_, index) => index % 7);
+    const shown = await Promise.all(wishes.map((id) => store.book(id)));
+    t.same(
+      shown.map((book) => book?.id),
+      wishes.map((id) => (id >= 1 && id <= 4 ? id : undefined)),
+    );
+  });
+
   t.test('when the feed is asked, then it names the sales after a number', async (t) => {
     const store = await openNew(t);
     await store.apply([sale(1, 1), sale(2, 3), sale(3, 9), sale(4, 4)]);

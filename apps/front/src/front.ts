@@ -5,6 +5,7 @@ export interface FrontEffects {
   readonly addresses: Pick<Addresses, 'current'>;
   readonly log: ReplicasLog;
   readonly connectTimeoutMs?: number;
+  readonly lookAgainMs?: number;
 }
 
 /** One port before several gateways. */
@@ -18,6 +19,8 @@ export interface Front {
 const policy = {
   /** A machine that is gone does not say so. */
   connectTimeoutMs: 1000,
+  /** Those that took none are dialled so often, at nobody's cost but ours. */
+  lookAgainMs: 500,
   /** As many as a gateway takes. */
   maxConnections: 10_000,
 };
@@ -28,11 +31,14 @@ const policy = {
  * its gateway died ends with its connection, and the caller, who has its key, asks again.
  */
 export function createFront({ addresses, log, ...options }: FrontEffects): Front {
-  const { connectTimeoutMs } = { ...policy, ...options };
+  const { connectTimeoutMs, lookAgainMs } = { ...policy, ...options };
   /** How many connections each has. */
   const busy = new Map<string, number>();
   const open = new Set<Socket>();
   const failing = new Set<string>();
+  /** The timers of those of them that are looked at again. */
+  const looking = new Map<string, NodeJS.Timeout>();
+  let isClosed = false;
 
   function byLoad(): Endpoint[] {
     const load = (endpoint: Endpoint) => busy.get(nameOf(endpoint)) ?? 0;
@@ -63,7 +69,27 @@ export function createFront({ addresses, log, ...options }: FrontEffects): Front
     } else {
       failing.add(name);
       log('warn', `the gateway ${name} takes no connections`);
+      lookAgain(endpoint);
     }
+  }
+
+  /**
+   * As long as another takes all connections, nobody would ever find out that this one is back, and
+   * it would have come back for nothing.
+   */
+  function lookAgain(endpoint: Endpoint): void {
+    const name = nameOf(endpoint);
+    if (looking.has(name)) return;
+    const timer = setTimeout(async () => {
+      const far = await dial(endpoint, connectTimeoutMs);
+      far?.destroy();
+      looking.delete(name);
+      if (isClosed || !failing.has(name)) return;
+      if (far !== undefined) mark(endpoint, true);
+      else if (addresses.current().some((one) => nameOf(one) === name)) lookAgain(endpoint);
+      else failing.delete(name);
+    }, lookAgainMs);
+    looking.set(name, timer);
   }
 
   function join(near: Socket, far: Socket, name: string): void {
@@ -106,6 +132,8 @@ export function createFront({ addresses, log, ...options }: FrontEffects): Front
         });
       }),
     async close(graceMs) {
+      isClosed = true;
+      for (const timer of looking.values()) clearTimeout(timer);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const timer = setTimeout(() => {
         for (const socket of open) socket.destroy();

@@ -21,6 +21,7 @@ async function openFront(t: Test, urls: readonly string[]) {
   const front = createFront({
     addresses: { current: () => urls.map((url) => ({ url })) },
     log: (_level, sentence) => lines.push(sentence),
+    lookAgainMs: 20,
   });
   const port = await front.listen('127.0.0.1', 0);
   t.teardown(() => front.close(0));
@@ -57,6 +58,22 @@ t.test('when a gateway is gone, then the other one is asked', async (t) => {
   await new Promise((resolve) => a.server.close(resolve));
   for (let round = 0; round < 5; round += 1) t.equal(await read(url), 'b');
   t.equal(lines.length, 1, 'it is told once');
+});
+
+t.test('when a gateway is back, then it is asked again while the other one is there', async (t) => {
+  const [a, b] = [await openGateway(t, 'a'), await openGateway(t, 'b')];
+  const { url, lines } = await openFront(t, [a.url, b.url]);
+  a.server.closeAllConnections();
+  await new Promise((resolve) => a.server.close(resolve));
+  t.equal(await read(url), 'b');
+  await new Promise<void>((resolve) => {
+    a.server.listen(Number(new URL(a.url).port), '127.0.0.1', resolve);
+  });
+  for (let round = 0; (await read(url)) !== 'a'; round += 1) {
+    if (round === 1000) throw new Error('it is never asked again');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  t.match(lines, [/takes no connections/, /takes connections again/]);
 });
 
 t.test('when a gateway breaks a connection, then its end is no clean one', async (t) => {

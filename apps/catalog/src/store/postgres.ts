@@ -1,3 +1,4 @@
+import { createBatcher, QueueFull } from '@bazar/batching';
 import { Failure, remembered } from '@bazar/contracts';
 import {
   connectDatabase,
@@ -44,6 +45,8 @@ const policy = {
   forgetEvery: 1000,
   /** More than come meanwhile, so that it catches up. */
   forgetAtOnce: 2000,
+  /** Of books that are looked up together. A second statement is made up while one is answered. */
+  finds: { maxBatch: 1024, maxQueue: 20_000, maxInFlight: 2 },
 };
 
 /**
@@ -89,6 +92,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     hasRoom: () => database.hasRoom(),
     async close() {
       await settled();
+      await readers.close();
       await forgetting.close();
       await database.close();
     },
@@ -146,18 +150,18 @@ type Paged<Row> = { [Key in keyof Row]: Row[Key] | null };
 
 function createReaders(database: Database) {
   let loggedThrough = 0;
+  const finds = createBatcher((ids: readonly number[]) => findBooks(database, ids), policy.finds);
   return {
     /** The order log is complete up to this sale, as it has reported to this replica. */
     get loggedThrough() {
       return loggedThrough;
     },
-    async book(id: number) {
-      const [book] = await database.read(
-        (sql) => sql<Omit<Stock, 'stocked' | 'sold'>>`
-          SELECT id, title, topic, quantity, price FROM books WHERE id = ${id}`,
-      );
-      return book;
-    },
+    book: (id: number) =>
+      finds.add(id).catch((error: unknown) => {
+        if (!(error instanceof QueueFull)) throw error;
+        const options = { cause: error, nothingDone: true };
+        throw new Failure('overloaded', 'too many books are looked up', options);
+      }),
     search: (topic: string, after: number, limit: number) =>
       database.read(
         (sql) => sql<{ id: number; title: string }>`SELECT id, title FROM books
@@ -220,7 +224,22 @@ function createReaders(database: Database) {
       const books = rows.flatMap(({ sale: _sale, ...stock }) => (stock.id === null ? [] : [stock]));
       return { sale: rows[0]?.sale ?? 0, books };
     },
+    close: () => finds.close(),
   };
+}
+
+/**
+ * One statement for all who ask meanwhile. It is sent after the last of them asked, and so none of
+ * them is shown what is older than the question.
+ */
+async function findBooks(database: Database, ids: readonly number[]) {
+  const rows = await database.read(
+    (sql) => sql<Omit<Stock, 'stocked' | 'sold'>>`
+      SELECT id, title, topic, quantity, price FROM books
+      WHERE id = ANY (${[...new Set(ids)]}::bigint[])`,
+  );
+  const books = new Map(rows.map((row) => [row.id, row]));
+  return ids.map((id) => books.get(id));
 }
 
 /** Forgets, beside the selling, what need no longer be remembered. */
