@@ -255,6 +255,8 @@ export function storeSuite(t: Test, newPlace: (t: Test) => Place): void {
       }),
     );
     const found = async (topic: string) => (await store.search(topic, -1, 9)).map(({ id }) => id);
+    t.same(await found('under\0grad'), [], 'what no text may have');
+    t.same(await store.topics('\0', 9), await store.topics('', 9));
     t.same(await found('ΠΟΊΗΣΗ'), [5, 6, 7]);
     t.same(await found('POETRY'), [8]);
     t.same(await found('poe'), []);

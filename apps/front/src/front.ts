@@ -12,7 +12,10 @@ export interface FrontEffects {
 export interface Front {
   /** @returns the port that it listens on; 0 asks for any */
   listen(host: string, port: number): Promise<number>;
-  /** Takes no more connections, and lets those that are open end, for so long. */
+  /**
+   * Takes no more connections, ends those on which nobody waits for an answer, and lets the others
+   * end by themselves, for so long.
+   */
   close(graceMs: number): Promise<void>;
 }
 
@@ -21,6 +24,9 @@ const policy = {
   connectTimeoutMs: 1000,
   /** Those that took none are dialled so often, at nobody's cost but ours. */
   lookAgainMs: 500,
+  /** While closing: how often connections are looked at, and how long one is quiet behind an answer. */
+  sweepMs: 100,
+  quietMs: 300,
   /** As many as a gateway takes. */
   maxConnections: 10_000,
 };
@@ -35,6 +41,8 @@ export function createFront({ addresses, log, ...options }: FrontEffects): Front
   /** How many connections each has. */
   const busy = new Map<string, number>();
   const open = new Set<Socket>();
+  /** Those that are joined to a gateway's, by what came last, and when. */
+  const joined = new Map<Socket, { isAnswered: boolean; at: number }>();
   const failing = new Set<string>();
   /** The timers of those of them that are looked at again. */
   const looking = new Map<string, NodeJS.Timeout>();
@@ -107,9 +115,26 @@ export function createFront({ addresses, log, ...options }: FrontEffects): Front
       busy.set(name, (busy.get(name) ?? 1) - 1);
       near.end();
     });
-    near.on('close', () => far.destroySoon());
+    const last = { isAnswered: true, at: performance.now() };
+    const note = (isAnswered: boolean) => () =>
+      Object.assign(last, { isAnswered, at: performance.now() });
+    near.on('data', note(false));
+    far.on('data', note(true));
+    joined.set(near, last);
+    near.on('close', () => {
+      joined.delete(near);
+      far.destroySoon();
+    });
     near.pipe(far);
     far.pipe(near);
+  }
+
+  /** Behind its last answer a client may keep its connection for a minute, and need nothing of us. */
+  function endIdle(): void {
+    const now = performance.now();
+    for (const [near, { isAnswered, at }] of joined) {
+      if (isAnswered && now - at >= policy.quietMs) near.end();
+    }
   }
 
   const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
@@ -135,11 +160,13 @@ export function createFront({ addresses, log, ...options }: FrontEffects): Front
       isClosed = true;
       for (const timer of looking.values()) clearTimeout(timer);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const sweeping = setInterval(endIdle, policy.sweepMs);
       const timer = setTimeout(() => {
         for (const socket of open) socket.destroy();
       }, graceMs);
       await closed;
       clearTimeout(timer);
+      clearInterval(sweeping);
     },
   };
 }
@@ -149,9 +176,10 @@ const nameOf = ({ url, address }: Endpoint): string =>
 
 /** A connection, or undefined when there is none in time. */
 function dial({ url, address }: Endpoint, timeoutMs: number): Promise<Socket | undefined> {
-  const { hostname, port } = new URL(url);
+  const { protocol, hostname, port } = new URL(url);
   const host = address ?? hostname.replace(/^\[(.*)\]$/, '$1');
-  const far = connect({ host, port: Number(port || 80), noDelay: true, allowHalfOpen: true });
+  const standard = protocol === 'https:' ? 443 : 80;
+  const far = connect({ host, port: Number(port) || standard, noDelay: true, allowHalfOpen: true });
   return new Promise((resolve) => {
     const timer = setTimeout(() => far.destroy(), timeoutMs);
     far.once('connect', () => {

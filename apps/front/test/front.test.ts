@@ -118,3 +118,27 @@ t.test('when the front stops, then what is under way is ended in its time', asyn
   await front.close(10);
   t.ok((await waiting) instanceof Error);
 });
+
+t.test(
+  'when it stops, then who waits for an answer gets it, and nobody else is waited for',
+  async (t) => {
+    const server = createServer((_request, response) => {
+      setTimeout(() => response.end('late'), 600);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.teardown(() => server.close());
+    const { url, port, front } = await openFront(t, [
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    ]);
+    const idle = connect(port, '127.0.0.1');
+    await new Promise((resolve) => idle.once('connect', resolve));
+    const ended = new Promise((resolve) => idle.once('end', resolve));
+    idle.resume();
+    const waiting = read(url);
+    await new Promise((resolve) => server.once('request', resolve));
+    // Without an end of its own the first connection would be waited for until the test is too late.
+    await front.close(600_000);
+    await ended;
+    t.equal(await waiting, 'late');
+  },
+);

@@ -162,11 +162,14 @@ function createReaders(database: Database) {
         const options = { cause: error, nothingDone: true };
         throw new Failure('overloaded', 'too many books are looked up', options);
       }),
-    search: (topic: string, after: number, limit: number) =>
-      database.read(
+    async search(topic: string, after: number, limit: number) {
+      // PostgreSQL takes no such text, so no book has it either.
+      if (topic.includes('\0')) return [];
+      return database.read(
         (sql) => sql<{ id: number; title: string }>`SELECT id, title FROM books
           WHERE folded_topic = ${foldTopic(topic)} AND id > ${after} ORDER BY id LIMIT ${limit}`,
-      ),
+      );
+    },
     // A topic is spelled as its oldest book spells it.
     topics: (after: string, limit: number) =>
       database.read(
@@ -174,7 +177,7 @@ function createReaders(database: Database) {
           SELECT (SELECT topic FROM books WHERE books.folded_topic = page.folded_topic
               ORDER BY id LIMIT 1) AS topic, titles
           FROM (SELECT folded_topic, count(*) AS titles FROM books
-            WHERE folded_topic > ${foldTopic(after)}
+            WHERE folded_topic > ${foldTopic(after.replace(/\0.*/s, ''))}
             GROUP BY folded_topic ORDER BY folded_topic LIMIT ${limit}) AS page
           ORDER BY page.folded_topic`,
       ),
