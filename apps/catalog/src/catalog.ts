@@ -19,6 +19,7 @@ import {
 } from '@bazar/contracts/internal';
 import type { After } from './after.js';
 import type { Leases } from './leases.js';
+import { createSaleSignal } from './sale-signal.js';
 import type { CatalogStore, Feed, Operation, Outcome, Totals } from './store.js';
 
 export interface CatalogEffects {
@@ -78,7 +79,7 @@ export function createCatalog(effects: CatalogEffects): Catalog {
   const { store, leases, after, onBatch, defer = process.nextTick } = effects;
   const { hasRoom = async () => true, health = async () => 'ok' as const } = effects;
   const { newId = randomUUID } = effects;
-  const sales = createSignal(after);
+  const sales = createSaleSignal(after, store.lastSale);
   /** Why the last commit was refused for lack of room, until there is some. */
   let full: Failure | undefined;
   let looking: Promise<boolean> | undefined;
@@ -132,7 +133,7 @@ export function createCatalog(effects: CatalogEffects): Catalog {
       const seen = sales.count;
       const feed = await store.operations(afterSale, limit);
       if (feed.lastSale > afterSale || waitMs === 0) return feed;
-      await sales.wait(seen, waitMs);
+      await sales.wait(seen, afterSale, waitMs);
       return store.operations(afterSale, limit);
     },
     totals: store.totals,
@@ -245,41 +246,4 @@ async function commit(
     }
     throw error;
   }
-}
-
-/** Wakes whoever waits for something to happen, at the latest after the time each one gives. */
-function createSignal(after: After) {
-  const waiting = new Set<() => void>();
-  let count = 0;
-  let ended = false;
-
-  function notify(): void {
-    count += 1;
-    for (const wake of waiting) wake();
-  }
-
-  return {
-    /** How often it has happened. */
-    get count() {
-      return count;
-    },
-    notify,
-    end() {
-      ended = true;
-      notify();
-    },
-    /** Does not wait if it has happened since it was seen: the look came first, then the wait. */
-    wait(seen: number, ms: number): Promise<void> {
-      if (ended || count !== seen) return Promise.resolve();
-      return new Promise((resolve) => {
-        const cancel = after(ms, wake);
-        function wake() {
-          cancel();
-          waiting.delete(wake);
-          resolve();
-        }
-        waiting.add(wake);
-      });
-    },
-  };
 }

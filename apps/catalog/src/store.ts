@@ -67,6 +67,8 @@ export interface CatalogStore {
   topics(after: string, limit: number): Promise<readonly TopicCount[]>;
   /** The feed; `after` also says that the order log is complete up to that sale. */
   operations(after: number, limit: number): Promise<Feed>;
+  /** The number of the last sale, cheap to ask; only where there are other replicas that sell. */
+  readonly lastSale?: () => Promise<number>;
   totals(after: number, limit: number): Promise<Totals>;
   close(): Promise<void>;
 }

@@ -2,12 +2,15 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Book, BookChange, NewBook } from '@bazar/contracts';
 import { readMeasure } from '@bazar/simulation';
+import { startPostgres } from '@bazar/simulation/postgres';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import type { PostgresStore } from '../src/store/postgres.js';
 import type { CatalogStore, Operation, Outcome, Stock } from '../src/store.js';
 import { idOf } from './ids.js';
 import { lawBreaches, readLedger } from './law.js';
 import { createMachine, type Machine } from './machine.js';
+import { createPlace } from './postgres-place.js';
 
 // `SEED=… npx tap test/model.test.ts` replays a failure; `RUNS=10000` looks for rarer ones.
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
@@ -94,11 +97,16 @@ function decideFreshly({ stocks, sales }: Model, operation: Operation): Answer {
   return { result: 'changed', book: bookOf(changed) };
 }
 
-/** The shop under test: a machine, and the store that runs on it for the moment. */
+/** The shop under test, and the store that it has for the moment. */
 interface Real {
-  readonly machine: Machine;
   readonly open: () => Promise<CatalogStore>;
+  readonly kill: () => Promise<void>;
   store: CatalogStore;
+}
+
+/** One that keeps files, on a machine. */
+interface RealFiles extends Real {
+  readonly machine: Machine;
 }
 
 function toAnswer(outcome: Outcome | undefined): unknown {
@@ -148,9 +156,12 @@ async function check({ stocks, sales }: Model, { store }: Real): Promise<void> {
   }
 }
 
-type Step = fc.AsyncCommand<Model, Real>;
+type Step<R extends Real = Real> = fc.AsyncCommand<Model, R>;
 
-function command(name: string, run: (model: Model, real: Real) => Promise<void>): Step {
+function command<R extends Real>(
+  name: string,
+  run: (model: Model, real: R) => Promise<void>,
+): Step<R> {
   return {
     check: () => true,
     toString: () => name,
@@ -162,7 +173,7 @@ function command(name: string, run: (model: Model, real: Real) => Promise<void>)
 }
 
 function apply(operations: readonly Operation[]): Step {
-  return command(`apply(${JSON.stringify(operations)})`, async (model, { store }) => {
+  return command(`apply(${JSON.stringify(operations)})`, async (model, { store }: Real) => {
     const expected = operations.map((operation) => answer(model, operation));
     const outcomes = await store.apply(operations);
     equal(outcomes.map(toAnswer), expected, 'the outcomes');
@@ -171,7 +182,7 @@ function apply(operations: readonly Operation[]): Step {
 
 /** Two requests at the same time: each batch is decided as a whole, in the order of arrival. */
 function applyBoth(first: readonly Operation[], second: readonly Operation[]): Step {
-  return command(`both(${JSON.stringify([first, second])})`, async (model, { store }) => {
+  return command(`both(${JSON.stringify([first, second])})`, async (model, { store }: Real) => {
     const expected = [first, second].map((batch) => batch.map((each) => answer(model, each)));
     const outcomes = await Promise.all([store.apply(first), store.apply(second)]);
     equal(
@@ -182,17 +193,18 @@ function applyBoth(first: readonly Operation[], second: readonly Operation[]): S
   });
 }
 
-const wait = (ms: number) => command(`wait(${ms})`, (_model, { machine }) => machine.advance(ms));
+const wait = (ms: number) =>
+  command(`wait(${ms})`, (_model, { machine }: RealFiles) => machine.advance(ms));
 
-const restart = command('restart', async ({ stocks }, real) => {
+const restart = command('restart', async ({ stocks }, real: RealFiles) => {
   await real.store.close();
   const rows = [...stocks.values()].sort((a, b) => a.id - b.id).map(rowOf);
   equal(await readRows(real.machine), rows, 'the file after a stop');
   real.store = await real.open();
 });
 
-const crash = command('crash', async (_model, real) => {
-  await real.machine.kill();
+const crash = command('crash', async (_model, real: Real) => {
+  await real.kill();
   real.store = await real.open();
 });
 
@@ -222,39 +234,43 @@ interface Wish {
 }
 
 /** A person edits whatever the file shows, which after a crash is not the newest stock. */
-function edit(wish: Wish, ending: 'stop' | 'kill'): Step {
-  return command(`edit(${JSON.stringify(wish)}, ${ending})`, async ({ stocks }, real) => {
-    await (ending === 'stop' ? real.store.close() : real.machine.kill());
-    const rows = await readRows(real.machine);
-    const row = rows[wish.row % Math.max(1, rows.length)];
-    const stock = stocks.get(Number(row?.[0]));
-    if (row !== undefined && stock !== undefined) {
-      const wanted = wish.removes ? 0 : Math.max(0, Number(row[3]) + wish.delta);
-      const added = wish.removes ? -stock.quantity : wanted - Number(row[3]);
-      const quantity = Math.max(0, stock.quantity + added);
-      const price = wish.price ?? Number(row[4]);
-      const topic = wish.topic ?? String(row[2]);
-      if (wish.removes) rows.splice(rows.indexOf(row), 1);
-      else rows.splice(rows.indexOf(row), 1, [stock.id, row[1], topic, wanted, price].map(String));
-      stocks.set(stock.id, {
-        ...stock,
-        // What the person did not touch stays as it is now, whatever the file showed.
-        ...(!wish.removes && price !== Number(row[4]) && { price }),
-        ...(!wish.removes && topic !== row[2] && { topic }),
-        quantity,
-        stocked: quantity + stock.sold,
-      });
-    }
-    if (wish.adds) {
-      const id = Math.max(...stocks.keys()) + 3;
-      const book = { id, title: 'By hand', topic: 'Hand', quantity: 2, price: 7.5 };
-      rows.push(rowOf(book));
-      stocks.set(id, { ...book, stocked: 2, sold: 0 });
-    }
-    const text = ['id,title,topic,quantity,price', ...rows.map((cells) => cells.join(','))];
-    await writeFile(join(real.machine.folder, 'catalog_data.csv'), text.join('\r\n'));
-    real.store = await real.open();
-  });
+function edit(wish: Wish, ending: 'stop' | 'kill'): Step<RealFiles> {
+  return command(
+    `edit(${JSON.stringify(wish)}, ${ending})`,
+    async ({ stocks }, real: RealFiles) => {
+      await (ending === 'stop' ? real.store.close() : real.kill());
+      const rows = await readRows(real.machine);
+      const row = rows[wish.row % Math.max(1, rows.length)];
+      const stock = stocks.get(Number(row?.[0]));
+      if (row !== undefined && stock !== undefined) {
+        const wanted = wish.removes ? 0 : Math.max(0, Number(row[3]) + wish.delta);
+        const added = wish.removes ? -stock.quantity : wanted - Number(row[3]);
+        const quantity = Math.max(0, stock.quantity + added);
+        const price = wish.price ?? Number(row[4]);
+        const topic = wish.topic ?? String(row[2]);
+        if (wish.removes) rows.splice(rows.indexOf(row), 1);
+        else
+          rows.splice(rows.indexOf(row), 1, [stock.id, row[1], topic, wanted, price].map(String));
+        stocks.set(stock.id, {
+          ...stock,
+          // What the person did not touch stays as it is now, whatever the file showed.
+          ...(!wish.removes && price !== Number(row[4]) && { price }),
+          ...(!wish.removes && topic !== row[2] && { topic }),
+          quantity,
+          stocked: quantity + stock.sold,
+        });
+      }
+      if (wish.adds) {
+        const id = Math.max(...stocks.keys()) + 3;
+        const book = { id, title: 'By hand', topic: 'Hand', quantity: 2, price: 7.5 };
+        rows.push(rowOf(book));
+        stocks.set(id, { ...book, stocked: 2, sold: 0 });
+      }
+      const text = ['id,title,topic,quantity,price', ...rows.map((cells) => cells.join(','))];
+      await writeFile(join(real.machine.folder, 'catalog_data.csv'), text.join('\r\n'));
+      real.store = await real.open();
+    },
+  );
 }
 
 const cents = fc.integer({ min: 0, max: 10_000 }).map((each) => each / 100);
@@ -290,7 +306,11 @@ const wish = fc.record({
   removes: fc.boolean(),
   adds: fc.boolean(),
 });
-const steps = fc.commands(
+/** What can happen to any shop. */
+const steps = fc.commands([batch.map(apply), batch.map(apply), fc.constant(crash)], {
+  maxCommands: 20,
+});
+const stepsOnFiles = fc.commands<Model, RealFiles, false>(
   [
     batch.map(apply),
     batch.map(apply),
@@ -305,6 +325,24 @@ const steps = fc.commands(
   { maxCommands: 20 },
 );
 
+/** Runs steps on shop after shop; the details of the first that differs from its model. */
+function compare<R extends Real>(
+  steps: fc.Arbitrary<Iterable<Step<R>>>,
+  { runs, isSound }: { readonly runs: number; readonly isSound: boolean },
+  newReal: () => Promise<R>,
+) {
+  const property = fc.asyncProperty(steps, async (commands) => {
+    const real = await newReal();
+    try {
+      await fc.asyncModelRun(() => ({ model: newModel(), real }), commands);
+    } finally {
+      await real.kill();
+    }
+  });
+  // What is broken on purpose need not be shrunk to its smallest form.
+  return fc.check(property, { seed, numRuns: runs, endOnFailure: !isSound });
+}
+
 interface Setup {
   readonly runs: number;
   /** What is put between the store and those who ask it. */
@@ -312,11 +350,11 @@ interface Setup {
   readonly prepare?: (machine: Machine) => void;
 }
 
-/** Runs the steps on shop after shop; the details of the first that differs from its model. */
 async function differences(t: Test, { runs, wrap, prepare }: Setup) {
   const folder = t.testdir();
   let shops = 0;
-  const property = fc.asyncProperty(steps, async (commands) => {
+  const isSound = wrap === undefined && prepare === undefined;
+  return compare(stepsOnFiles, { runs, isSound }, async (): Promise<RealFiles> => {
     shops += 1;
     const place = join(folder, String(shops));
     await mkdir(place);
@@ -326,22 +364,62 @@ async function differences(t: Test, { runs, wrap, prepare }: Setup) {
       const store = await machine.open();
       return wrap === undefined ? store : wrap(store);
     };
-    const real: Real = { machine, open, store: await open() };
-    try {
-      await fc.asyncModelRun(() => ({ model: newModel(), real }), commands);
-    } finally {
-      await machine.kill();
-    }
+    return { machine, open, kill: machine.kill, store: await open() };
   });
-  // What is broken on purpose need not be shrunk to its smallest form.
-  const isSound = wrap === undefined && prepare === undefined;
-  return fc.check(property, { seed, numRuns: runs, endOnFailure: !isSound });
+}
+
+/** Two replicas as one store: they decide in turn, and the other one is asked what came of it. */
+function inTurn(first: CatalogStore, second: CatalogStore): CatalogStore {
+  let [decider, reader] = [first, second];
+  return {
+    apply(operations) {
+      [decider, reader] = [reader, decider];
+      return decider.apply(operations);
+    },
+    book: (id) => reader.book(id),
+    search: (topic, after, limit) => reader.search(topic, after, limit),
+    topics: (after, limit) => reader.topics(after, limit),
+    operations: (after, limit) => reader.operations(after, limit),
+    totals: (after, limit) => reader.totals(after, limit),
+    async close() {
+      await Promise.all([first.close(), second.close()]);
+    },
+  };
+}
+
+/** A shop on a new database; killed, it loses both of its replicas. */
+async function openReplicas(newDatabase: () => Promise<string>): Promise<Real> {
+  const place = createPlace(newDatabase);
+  let replicas: PostgresStore[] = [];
+  async function open(): Promise<CatalogStore> {
+    const [first, second] = [await place.open(), await place.open()];
+    replicas = [first, second];
+    return inTurn(first, second);
+  }
+  return {
+    open,
+    store: await open(),
+    async kill() {
+      for (const replica of replicas) replica.destroy();
+    },
+  };
 }
 
 t.test('when anything is asked in any order, then the store does as its model', async (t) => {
   t.comment(`SEED=${seed} RUNS=${numRuns}`);
   const details = await differences(t, { runs: numRuns });
   t.notOk(details.failed, fc.defaultReportMessage(details) ?? `${numRuns} runs`);
+});
+
+t.test('when two replicas are asked in turn, then they do as the model', async (t) => {
+  const server = await startPostgres();
+  t.teardown(() => server.remove());
+  // Each has a database made for it, which takes its time.
+  const runs = Math.ceil(numRuns / 20);
+  const details = await compare(steps, { runs, isSound: true }, () =>
+    openReplicas(server.newDatabase),
+  );
+  t.notOk(details.failed, fc.defaultReportMessage(details) ?? `${runs} runs`);
 });
 
 t.test('when a store is broken on purpose, then the model tells', async (t) => {

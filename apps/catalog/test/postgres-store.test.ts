@@ -1,9 +1,12 @@
+import type { Failure } from '@bazar/contracts';
 import { connectDatabase } from '@bazar/postgres';
 import { createRandom } from '@bazar/simulation';
 import { openLine } from '@bazar/simulation/line';
 import { startPostgres } from '@bazar/simulation/postgres';
 import t, { type Test } from 'tap';
-import type { Operation } from '../src/store.js';
+import { createCatalog } from '../src/catalog.js';
+import { withoutGateways } from '../src/leases.js';
+import type { CatalogStore, Operation } from '../src/store.js';
 import { idOf } from './ids.js';
 import { lawBreaches, readLedger } from './law.js';
 import { createPlace, type PostgresPlace } from './postgres-place.js';
@@ -121,6 +124,56 @@ t.test('when numbers are taken before the last statement, then a reader loses so
   await Promise.all([1, 2, 3, 4].map((n) => sell(random.fork(String(n)))));
   isOver = true;
   t.not((await missed).length, 0, 'which the check above would have shown');
+});
+
+t.test('when another replica sells, then whoever waits for a sale hears of it', async (t) => {
+  const [here, there] = await openTwo(t);
+  /** How many timers are running and looks under way. */
+  let busy = 0;
+  function openCatalog(store: CatalogStore) {
+    const catalog = createCatalog({
+      store,
+      leases: withoutGateways,
+      after(ms, run) {
+        // Nobody's time is ever up: whoever waits hears of a sale, or waits for ever.
+        if (ms > 1000) return () => {};
+        busy += 1;
+        setTimeout(() => {
+          run();
+          busy -= 1;
+        }, ms);
+        return () => {};
+      },
+    });
+    t.teardown(catalog.hurry);
+    return catalog;
+  }
+  const catalog = openCatalog({
+    ...here,
+    async lastSale() {
+      busy += 1;
+      return here.lastSale().finally(() => {
+        busy -= 1;
+      });
+    },
+  });
+  const polls = [0, 0, 1].map((after) => catalog.operations(after, 10, 60_000));
+  // As if replicas of one database did not look what the others sell.
+  const { lastSale: _, ...deaf } = here;
+  let isHeard = false;
+  const deafly = openCatalog(deaf).operations(0, 10, 60_000);
+  deafly.then(() => {
+    isHeard = true;
+  });
+  await there.apply([sale(1, 1)]);
+  for (const poll of polls.slice(0, 2)) {
+    t.match(await poll, { lastSale: 1, operations: [{ sale: 1, itemId: 1 }] });
+  }
+  await there.apply([sale(2, 1)]);
+  t.match(await polls[2], { lastSale: 2, operations: [{ sale: 2 }] }, 'the sale it waits for');
+  while (busy > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  t.pass('nobody looks where nobody waits');
+  t.notOk(isHeard, 'without a look nobody hears of it');
 });
 
 t.test('when one id goes to two replicas, then one of them decides', async (t) => {
@@ -269,6 +322,16 @@ t.test('when the database is away, then that is told; when it is back, it sells'
   const late = await starting;
   t.match(await late.apply([sale(3, 1)]), [{ result: 'sold', sale: 3 }]);
   await Promise.all([store.close(), late.close()]);
+});
+
+t.test('when more books are asked for than may wait, then the others are refused', async (t) => {
+  const [store] = await openTwo(t);
+  const asked = Array.from({ length: 20_010 }, () => store.book(1));
+  const codes = await Promise.all(
+    asked.map((answer) => answer.then(() => 'shown').catch((failure: Failure) => failure.code)),
+  );
+  t.same(codes.slice(-10), Array(10).fill('overloaded'));
+  t.equal(codes.filter((code) => code === 'shown').length, 20_000);
 });
 
 t.test('when a database is not the catalog’s, then the start is refused', async (t) => {

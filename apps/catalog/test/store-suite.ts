@@ -255,6 +255,8 @@ export function storeSuite(t: Test, newPlace: (t: Test) => Place): void {
       }),
     );
     const found = async (topic: string) => (await store.search(topic, -1, 9)).map(({ id }) => id);
+    t.same(await found('under\0grad'), [], 'what no text may have');
+    t.same(await store.topics('\0', 9), await store.topics('', 9));
     t.same(await found('ΠΟΊΗΣΗ'), [5, 6, 7]);
     t.same(await found('POETRY'), [8]);
     t.same(await found('poe'), []);
@@ -277,6 +279,16 @@ export function storeSuite(t: Test, newPlace: (t: Test) => Place): void {
     t.same(names, ['50% off/now', 'distributed', 'poet', 'Poetry', 'undergrad', 'Ποίηση']);
     t.match(await store.topics('poet', 1), [{ topic: 'Poetry', titles: 1 }]);
     t.match(await store.topics('UNDERGRAD', 1), [{ topic: 'Ποίηση', titles: 3 }]);
+  });
+
+  t.test('when many ask for books at once, then each is shown its own', async (t) => {
+    const store = await openNew(t);
+    const wishes = Array.from({ length: 300 }, (_, index) => index % 7);
+    const shown = await Promise.all(wishes.map((id) => store.book(id)));
+    t.same(
+      shown.map((book) => book?.id),
+      wishes.map((id) => (id >= 1 && id <= 4 ? id : undefined)),
+    );
   });
 
   t.test('when the feed is asked, then it names the sales after a number', async (t) => {

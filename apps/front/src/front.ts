@@ -5,19 +5,28 @@ export interface FrontEffects {
   readonly addresses: Pick<Addresses, 'current'>;
   readonly log: ReplicasLog;
   readonly connectTimeoutMs?: number;
+  readonly lookAgainMs?: number;
 }
 
 /** One port before several gateways. */
 export interface Front {
   /** @returns the port that it listens on; 0 asks for any */
   listen(host: string, port: number): Promise<number>;
-  /** Takes no more connections, and lets those that are open end, for so long. */
+  /**
+   * Takes no more connections, ends those on which nobody waits for an answer, and lets the others
+   * end by themselves, for so long.
+   */
   close(graceMs: number): Promise<void>;
 }
 
 const policy = {
   /** A machine that is gone does not say so. */
   connectTimeoutMs: 1000,
+  /** Those that took none are dialled so often, at nobody's cost but ours. */
+  lookAgainMs: 500,
+  /** While closing: how often connections are looked at, and how long one is quiet behind an answer. */
+  sweepMs: 100,
+  quietMs: 300,
   /** As many as a gateway takes. */
   maxConnections: 10_000,
 };
@@ -28,11 +37,16 @@ const policy = {
  * its gateway died ends with its connection, and the caller, who has its key, asks again.
  */
 export function createFront({ addresses, log, ...options }: FrontEffects): Front {
-  const { connectTimeoutMs } = { ...policy, ...options };
+  const { connectTimeoutMs, lookAgainMs } = { ...policy, ...options };
   /** How many connections each has. */
   const busy = new Map<string, number>();
   const open = new Set<Socket>();
+  /** Those that are joined to a gateway's, by what came last, and when. */
+  const joined = new Map<Socket, { isAnswered: boolean; at: number }>();
   const failing = new Set<string>();
+  /** The timers of those of them that are looked at again. */
+  const looking = new Map<string, NodeJS.Timeout>();
+  let isClosed = false;
 
   function byLoad(): Endpoint[] {
     const load = (endpoint: Endpoint) => busy.get(nameOf(endpoint)) ?? 0;
@@ -63,7 +77,27 @@ export function createFront({ addresses, log, ...options }: FrontEffects): Front
     } else {
       failing.add(name);
       log('warn', `the gateway ${name} takes no connections`);
+      lookAgain(endpoint);
     }
+  }
+
+  /**
+   * As long as another takes all connections, nobody would ever find out that this one is back, and
+   * it would have come back for nothing.
+   */
+  function lookAgain(endpoint: Endpoint): void {
+    const name = nameOf(endpoint);
+    if (looking.has(name)) return;
+    const timer = setTimeout(async () => {
+      const far = await dial(endpoint, connectTimeoutMs);
+      far?.destroy();
+      looking.delete(name);
+      if (isClosed || !failing.has(name)) return;
+      if (far !== undefined) mark(endpoint, true);
+      else if (addresses.current().some((one) => nameOf(one) === name)) lookAgain(endpoint);
+      else failing.delete(name);
+    }, lookAgainMs);
+    looking.set(name, timer);
   }
 
   function join(near: Socket, far: Socket, name: string): void {
@@ -81,9 +115,26 @@ export function createFront({ addresses, log, ...options }: FrontEffects): Front
       busy.set(name, (busy.get(name) ?? 1) - 1);
       near.end();
     });
-    near.on('close', () => far.destroySoon());
+    const last = { isAnswered: true, at: performance.now() };
+    const note = (isAnswered: boolean) => () =>
+      Object.assign(last, { isAnswered, at: performance.now() });
+    near.on('data', note(false));
+    far.on('data', note(true));
+    joined.set(near, last);
+    near.on('close', () => {
+      joined.delete(near);
+      far.destroySoon();
+    });
     near.pipe(far);
     far.pipe(near);
+  }
+
+  /** Behind its last answer a client may keep its connection for a minute, and need nothing of us. */
+  function endIdle(): void {
+    const now = performance.now();
+    for (const [near, { isAnswered, at }] of joined) {
+      if (isAnswered && now - at >= policy.quietMs) near.end();
+    }
   }
 
   const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
@@ -106,12 +157,16 @@ export function createFront({ addresses, log, ...options }: FrontEffects): Front
         });
       }),
     async close(graceMs) {
+      isClosed = true;
+      for (const timer of looking.values()) clearTimeout(timer);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const sweeping = setInterval(endIdle, policy.sweepMs);
       const timer = setTimeout(() => {
         for (const socket of open) socket.destroy();
       }, graceMs);
       await closed;
       clearTimeout(timer);
+      clearInterval(sweeping);
     },
   };
 }
@@ -121,9 +176,10 @@ const nameOf = ({ url, address }: Endpoint): string =>
 
 /** A connection, or undefined when there is none in time. */
 function dial({ url, address }: Endpoint, timeoutMs: number): Promise<Socket | undefined> {
-  const { hostname, port } = new URL(url);
+  const { protocol, hostname, port } = new URL(url);
   const host = address ?? hostname.replace(/^\[(.*)\]$/, '$1');
-  const far = connect({ host, port: Number(port || 80), noDelay: true, allowHalfOpen: true });
+  const standard = protocol === 'https:' ? 443 : 80;
+  const far = connect({ host, port: Number(port) || standard, noDelay: true, allowHalfOpen: true });
   return new Promise((resolve) => {
     const timer = setTimeout(() => far.destroy(), timeoutMs);
     far.once('connect', () => {

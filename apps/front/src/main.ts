@@ -1,4 +1,4 @@
-import { createLogger, reasonOf, runMain, StartError } from '@bazar/service';
+import { createLogger, reasonOf, runMain, StartError, splitUrls } from '@bazar/service';
 import { watchAddresses } from '@bazar/service/replicas';
 import { readFrontConfig } from './config.js';
 import { createFront } from './front.js';
@@ -11,8 +11,7 @@ await runMain(async () => {
   const logger = createLogger('front', config.LOG_LEVEL);
   const log = (level: 'info' | 'warn', sentence: string, cause?: unknown) =>
     logger[level]({ reason: cause === undefined ? undefined : reasonOf(cause) }, sentence);
-  const urls = config.GATEWAY_URLS.split(',').map((url) => url.trim());
-  const addresses = watchAddresses(urls, { log });
+  const addresses = watchAddresses(splitUrls(config.GATEWAY_URLS), { log });
   const front = createFront({ addresses, log });
   const port = await front.listen(config.HOST, config.PORT).catch((cause: unknown) => {
     const where = `${config.HOST}:${config.PORT}`;

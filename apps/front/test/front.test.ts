@@ -21,6 +21,7 @@ async function openFront(t: Test, urls: readonly string[]) {
   const front = createFront({
     addresses: { current: () => urls.map((url) => ({ url })) },
     log: (_level, sentence) => lines.push(sentence),
+    lookAgainMs: 20,
   });
   const port = await front.listen('127.0.0.1', 0);
   t.teardown(() => front.close(0));
@@ -57,6 +58,22 @@ t.test('when a gateway is gone, then the other one is asked', async (t) => {
   await new Promise((resolve) => a.server.close(resolve));
   for (let round = 0; round < 5; round += 1) t.equal(await read(url), 'b');
   t.equal(lines.length, 1, 'it is told once');
+});
+
+t.test('when a gateway is back, then it is asked again while the other one is there', async (t) => {
+  const [a, b] = [await openGateway(t, 'a'), await openGateway(t, 'b')];
+  const { url, lines } = await openFront(t, [a.url, b.url]);
+  a.server.closeAllConnections();
+  await new Promise((resolve) => a.server.close(resolve));
+  t.equal(await read(url), 'b');
+  await new Promise<void>((resolve) => {
+    a.server.listen(Number(new URL(a.url).port), '127.0.0.1', resolve);
+  });
+  for (let round = 0; (await read(url)) !== 'a'; round += 1) {
+    if (round === 1000) throw new Error('it is never asked again');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  t.match(lines, [/takes no connections/, /takes connections again/]);
 });
 
 t.test('when a gateway breaks a connection, then its end is no clean one', async (t) => {
@@ -101,3 +118,27 @@ t.test('when the front stops, then what is under way is ended in its time', asyn
   await front.close(10);
   t.ok((await waiting) instanceof Error);
 });
+
+t.test(
+  'when it stops, then who waits for an answer gets it, and nobody else is waited for',
+  async (t) => {
+    const server = createServer((_request, response) => {
+      setTimeout(() => response.end('late'), 600);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.teardown(() => server.close());
+    const { url, port, front } = await openFront(t, [
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    ]);
+    const idle = connect(port, '127.0.0.1');
+    await new Promise((resolve) => idle.once('connect', resolve));
+    const ended = new Promise((resolve) => idle.once('end', resolve));
+    idle.resume();
+    const waiting = read(url);
+    await new Promise((resolve) => server.once('request', resolve));
+    // Without an end of its own the first connection would be waited for until the test is too late.
+    await front.close(600_000);
+    await ended;
+    t.equal(await waiting, 'late');
+  },
+);

@@ -3,7 +3,8 @@ import { startScript } from './contestant.js';
 import { busyWarning, inWords, lookAtMachine } from './machine.js';
 import type { Options } from './options.js';
 import { writeReport } from './report.js';
-import { type Results, suites } from './suites.js';
+import type { Results } from './suite.js';
+import { suites } from './suites.js';
 import { inFolder, type Surroundings } from './surroundings.js';
 
 /**

@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 
 /** More than any run can sell, so that a benchmark never measures the answer "Out of stock". */
-const stock = 500_000_000;
+export const stock = 500_000_000;
 const booksPerTopic = 10;
 
 /** The books of the report, for the small shop. */

@@ -13,12 +13,16 @@ export interface Contestant {
   readonly name: string;
   /** Its front door. */
   readonly url: string;
+  /** All its front doors, where it has several. */
+  readonly doors?: readonly string[];
   readonly books: number;
   /** The present process ids, by the names of the processes. */
   readonly pids: () => Readonly<Record<string, number>>;
+  /** The process that its database began with. */
+  readonly databasePid?: number;
   /** How it keeps account of what it sold; the floor sells nothing. */
   readonly ledger?: {
-    /** Orders in the log's file. */
+    /** Orders in the log, counted where it is kept. */
     readonly rows: () => Promise<number>;
     /** What `GET /audit` answers once nothing is pending, or after some seconds. */
     readonly audit: () => Promise<unknown>;
@@ -95,7 +99,7 @@ export async function startPlainChain(folder: string, books: number): Promise<Co
     url: gateway.url,
     books,
     pids: () => ({ gateway: gateway.pid, catalog: catalog.pid, order: order.pid }),
-    ledger: ledgerOf(order.url, join(folder, 'order_log.csv')),
+    ledger: ledgerOf(order.url, () => countLines(join(folder, 'order_log.csv'))),
     stop: async () => {
       for (const service of [gateway, order, catalog]) await service.stop();
     },
@@ -127,7 +131,10 @@ export async function startBazar(options: BazarOptions): Promise<ShopContestant>
       catalog: shop.service('catalog').pid,
       order: shop.service('order').pid,
     }),
-    ledger: ledgerOf(shop.urls.order, join(folder, 'order_log.csv'), 'with a header'),
+    ledger: ledgerOf(shop.urls.order, async () => {
+      const header = 1;
+      return Math.max(0, (await countLines(join(folder, 'order_log.csv'))) - header);
+    }),
     stop: async () => {
       await shop.stop();
     },
@@ -138,9 +145,9 @@ const Pending = Type.Object({ pending: Type.Integer() });
 const auditAttempts = 20;
 const auditPauseMs = 250;
 
-function ledgerOf(orderUrl: string, log: string, header?: 'with a header') {
+export function ledgerOf(orderUrl: string, rows: () => Promise<number>) {
   return {
-    rows: async () => Math.max(0, (await countLines(log)) - (header === undefined ? 0 : 1)),
+    rows,
     async audit() {
       for (let attempt = 1; ; attempt += 1) {
         const answer = await fetch(`${orderUrl}/audit`);

@@ -20,7 +20,7 @@ interface Customer {
 }
 
 async function run(load: Load): Promise<Seen> {
-  const { url, kind, books, connections, seconds, warmupSeconds } = load;
+  const { urls, kind, books, connections, seconds, warmupSeconds } = load;
   const customers = new Map<autocannon.Client, Customer>();
   const cpuBefore = process.cpuUsage();
   const startedMs = performance.now();
@@ -29,9 +29,7 @@ async function run(load: Load): Promise<Seen> {
   const milliseconds = { GET: [] as number[], POST: [] as number[] };
   const totals = { answered: 0, acknowledged: 0, non2xx: 0 };
 
-  const options: autocannon.Options = {
-    url,
-    connections,
+  const options: Omit<autocannon.Options, 'url' | 'connections'> = {
     duration: Math.ceil(warmupSeconds + seconds + drainSeconds),
     timeout: requestTimeoutSeconds,
     // How often autocannon looks whether all connections have ended.
@@ -55,20 +53,32 @@ async function run(load: Load): Promise<Seen> {
     if (nowMs >= countsFromMs + seconds * 1000) finish(client);
     else if (nowMs >= countsFromMs) milliseconds[method].push(responseMs);
   }
-  const errors = await new Promise<number>((resolve, reject) => {
-    const instance = autocannon(options, (error: Error | null, result) => {
-      if (error) reject(error);
-      else resolve(result.errors);
+  /** @returns how many requests had no answer */
+  function loadOne(url: string, share: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const mine = { ...options, url, connections: share };
+      const instance = autocannon(mine, (error: Error | null, result) => {
+        if (error) reject(error);
+        else resolve(result.errors);
+      });
+      instance.on('response', (client, statusCode, _bytes, responseMs) => {
+        onResponse(client, statusCode, responseMs);
+      });
     });
-    instance.on('response', (client, statusCode, _bytes, responseMs) => {
-      onResponse(client, statusCode, responseMs);
-    });
-  });
+  }
+  // Of connections that cannot be shared out evenly the first doors get one more.
+  const shares = urls.map((_, place) => Math.ceil((connections - place) / urls.length));
+  const errors = await Promise.all(
+    urls.map(async (url, place) => {
+      const share = shares[place] ?? 0;
+      return share > 0 ? loadOne(url, share) : 0;
+    }),
+  );
   const { user, system } = process.cpuUsage(cpuBefore);
   const all = milliseconds.GET.concat(milliseconds.POST);
   return {
     ...totals,
-    errors,
+    errors: errors.reduce((sum, one) => sum + one, 0),
     perSecond: all.length / seconds,
     all: latenciesOf(all),
     reads: latenciesOf(milliseconds.GET),

@@ -1,4 +1,6 @@
-import type { StartMemory } from './suites.js';
+import { overPostgres, perPurchase } from './over-postgres.js';
+import { cached, ofQuarterCores, uncached } from './replica-suites.js';
+import type { StartMemory } from './suite.js';
 import type { Summary } from './summary.js';
 
 /** What has been promised of a figure, and what was seen. */
@@ -8,6 +10,8 @@ export interface Goal {
   readonly hope?: number;
   /** Whether more or less of it is better. */
   readonly better: 'more' | 'less';
+  /** With fewer cores than processes at work it says nothing of them, and nobody judges it. */
+  readonly needsCores?: number;
   /** Undefined when it was not measured. */
   readonly seen: number | undefined;
 }
@@ -96,11 +100,43 @@ export function goalsOf(
       300,
       memoryOf(orders, 'order'),
     ),
+    least(
+      'one hot book over PostgreSQL, of a transaction per purchase',
+      5,
+      find('postgres', 256, overPostgres)?.ratios[perPurchase]?.median,
+    ),
+    ...replicaGoals((of, label, other) => find('replicas', 64, of, label)?.ratios[other]?.median),
   ];
 }
 
-/** Whether a goal is kept; undefined when it was not measured. */
-export function isKept({ better, must, seen }: Goal): boolean | undefined {
-  if (seen === undefined) return undefined;
+/** What a second replica adds, beside the same with one; once with whole cores, once with parts. */
+function replicaGoals(through: (of: string, label: string, other: string) => number | undefined) {
+  const goals: (Goal & { readonly better: 'more' })[] = [];
+  for (const { sentence, kind, label, must, needsCores } of [
+    // Two catalogs, two for PostgreSQL, the load generator, and one for all the rest.
+    { sentence: 'uncached reads', kind: 'catalog', label: uncached, must: 1.6, needsCores: 6 },
+    // Two gateways, the load generator, and one for all the rest.
+    { sentence: 'cached reads', kind: 'gateway', label: cached, must: 1.8, needsCores: 4 },
+  ]) {
+    const seen = (named: string) => through(`two ${kind}s`, named, `one ${kind}`);
+    const goal = { must, hope: 2, better: 'more' } as const;
+    goals.push(
+      { sentence: `${sentence}, two ${kind}s of one`, ...goal, needsCores, seen: seen(label) },
+      {
+        sentence: `${sentence}, two ${kind}s of one, each a quarter of a core`,
+        ...goal,
+        seen: seen(ofQuarterCores(label)),
+      },
+    );
+  }
+  return goals;
+}
+
+/** Whether a goal is kept; undefined when it was not measured, or has too few cores for it. */
+export function isKept(
+  { better, must, needsCores = 1, seen }: Goal,
+  cores: number,
+): boolean | undefined {
+  if (seen === undefined || cores < needsCores) return undefined;
   return better === 'more' ? seen >= must : seen <= must;
 }

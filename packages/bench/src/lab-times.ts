@@ -106,7 +106,7 @@ export async function measureCost(options: CostOptions): Promise<void> {
   const [front, order] = [customerOf(client, options), customerOf(direct, options)];
   try {
     const load = { kind: 'info', books: 1, connections: readers, warmupSeconds: 0 } as const;
-    const reading = applyLoad(generatorUrl, { url: shop.url, ...load, seconds });
+    const reading = applyLoad(generatorUrl, { urls: [shop.url], ...load, seconds });
     const state = { reading: true };
     const read = reading.finally(() => {
       state.reading = false;

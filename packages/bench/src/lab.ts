@@ -2,19 +2,20 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startBazar, startScript } from './contestant.js';
 import { type CrashStory, crash } from './crash.js';
+import { answersPlot, type Drawn, waitsPlot } from './crash-plots.js';
 import { type Counts, measureCost, measureTimes, type Sample } from './lab-times.js';
 import { busyWarning, inWords, lookAtMachine, type Machine } from './machine.js';
+import { killReplicas, type MaskingStory } from './masking.js';
 import type { Options } from './options.js';
-import { barPlot, inDigits, linePlot } from './plot.js';
+import { barPlot, inDigits } from './plot.js';
 import { latenciesOf } from './statistics.js';
 import { inFolder, type Surroundings } from './surroundings.js';
 import { forCsv, forMarkdown, forTerminal } from './table.js';
-import { bucketsOf } from './timeline.js';
 
 /** How much is asked: enough for a 99th percentile, or only to see that all works. */
 const sizes = {
-  full: { samples: 2000, loadSeconds: 5, quietSeconds: 3 },
-  quick: { samples: 60, loadSeconds: 1, quietSeconds: 0.7 },
+  full: { samples: 2000, loadSeconds: 5, quietSeconds: 3, awaySeconds: 4 },
+  quick: { samples: 60, loadSeconds: 1, quietSeconds: 0.7, awaySeconds: 2 },
 } as const;
 
 /** Enough books that one book is asked about once for the first time, and never by accident. */
@@ -52,9 +53,13 @@ export async function runLab(options: Options, { reportFolder, say }: Surroundin
       const quietMs = size.quietSeconds * 1000;
       stories.push(await crash({ victim, folder: join(folder, victim), quietMs }));
     }
-    const findings = { machine, samples, counts, stories };
+    say('One of two of each service is killed under load, over PostgreSQL and behind the front.');
+    const [quietMs, awayMs] = [size.quietSeconds * 1000, size.awaySeconds * 1000];
+    const maskings = await killReplicas({ quietMs, awayMs }, say);
+    const findings = { machine, samples, counts, stories, maskings };
     say(`\n${forTerminal(timesTable(samples))}\n`);
     for (const story of stories) say(inSentences(story));
+    say(`\n${forTerminal(maskingTable(maskings))}\n`);
     await writeLab(reportFolder, findings);
     say(`The report is ${join(reportFolder, 'lab.md')}.`);
   });
@@ -65,6 +70,7 @@ interface Findings {
   readonly samples: readonly Sample[];
   readonly counts: Counts;
   readonly stories: readonly CrashStory[];
+  readonly maskings: readonly MaskingStory[];
 }
 
 function seriesOf(samples: readonly Sample[]): Map<string, number[]> {
@@ -88,27 +94,22 @@ function timesTable(samples: readonly Sample[]): string[][] {
 }
 
 async function writeLab(folder: string, findings: Findings): Promise<void> {
-  const { machine, samples, counts, stories } = findings;
+  const { machine, samples, counts, stories, maskings } = findings;
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'lab-times.svg'), timesPlot(samples));
   await writeFile(
     join(folder, 'lab-times.csv'),
     forCsv([['what', 'ms'], ...samples.map(({ what, ms }) => [what, ms])]),
   );
-  for (const story of stories) {
-    const name = join(folder, `lab-crash-${story.victim}`);
-    await writeFile(`${name}-answers.svg`, answersPlot(story));
-    await writeFile(`${name}-waits.svg`, waitsPlot(story));
-    await writeFile(
-      `${name}.csv`,
-      forCsv([
-        ['kind', 'began_ms', 'ended_ms', 'attempts', 'status'],
-        ...story.events.map((one) => [
-          ...[one.kind, one.beganMs, one.endedMs, one.attempts, one.status],
-        ]),
-      ]),
-    );
-  }
+  const crashes = stories.map((story) => ({
+    ...{ ...story, title: `The ${story.victim} service is killed` },
+    name: `lab-crash-${story.victim}`,
+  }));
+  const masked = maskings.map((story) => ({
+    ...{ ...story, title: `One of two is killed (${story.victim})`, backMs: story.readyMs },
+    name: `lab-replica-${story.victim}`,
+  }));
+  for (const drawn of [...crashes, ...masked]) await writeStory(folder, drawn);
   const warning = busyWarning(machine);
   const lines = [
     '# Three questions',
@@ -135,18 +136,80 @@ async function writeLab(folder: string, findings: Findings): Promise<void> {
     '',
     '## What becomes of a crash?',
     '',
-    ...stories.flatMap((story) => [
-      inSentences(story),
-      '',
-      `![answers](lab-crash-${story.victim}-answers.svg)`,
-      '',
-      `![waits](lab-crash-${story.victim}-waits.svg)`,
-      '',
-    ]),
-    'Raw samples: `lab-times.csv`, `lab-crash-order.csv`, `lab-crash-catalog.csv`.',
+    ...crashes.flatMap((story) => [inSentences(story), '', ...plotsOf(story.name)]),
+    '## And of one of two?',
+    '',
+    ...maskingInWords(maskings),
+    ...masked.flatMap(({ name }) => plotsOf(name)),
+    `Raw samples: ${['lab-times', ...[...crashes, ...masked].map(({ name }) => name)]
+      .map((name) => `\`${name}.csv\``)
+      .join(', ')}.`,
     '',
   ];
   await writeFile(join(folder, 'lab.md'), lines.join('\n'));
+}
+
+async function writeStory(folder: string, drawn: Drawn & { readonly name: string }) {
+  const name = join(folder, drawn.name);
+  await writeFile(`${name}-answers.svg`, answersPlot(drawn));
+  await writeFile(`${name}-waits.svg`, waitsPlot(drawn));
+  await writeFile(
+    `${name}.csv`,
+    forCsv([
+      ['kind', 'began_ms', 'ended_ms', 'attempts', 'status'],
+      ...drawn.events.map((one) => [
+        ...[one.kind, one.beganMs, one.endedMs, one.attempts, one.status],
+      ]),
+    ]),
+  );
+}
+
+function plotsOf(name: string): string[] {
+  return [`![answers](${name}-answers.svg)`, '', `![waits](${name}-waits.svg)`, ''];
+}
+
+function maskingInWords(stories: readonly MaskingStory[]): string[] {
+  return [
+    'Two gateways, order services and catalogs over one PostgreSQL, behind the front; 16 buyers and ' +
+      '16 readers use `@bazar/client` with nothing set, as if there were one shop. One replica of ' +
+      'each kind was killed with SIGKILL, and started again after a while. No customer saw an ' +
+      'error, every acknowledged purchase was logged once, and the audit balanced.',
+    '',
+    forMarkdown(maskingTable(stories)),
+    '',
+    '- **usual**: the 99th percentile of the waits before the kill. **Longest** and **silence**: ' +
+      'the longest wait, and the longest time without any answer, while the replica was away.',
+    '- **masked**: from the kill to the end of the last wait that was more than twice as long as ' +
+      'usual and longer than 10 ms, of those that follow each other from the kill on. A purchase ' +
+      'that meets a dead gateway waits for the end of its lease, about a second.',
+    '- **ready**: from the start of the new process until it says that it can work. **Serves**: ' +
+      'until it has answered a customer, as its metrics show; a gateway is met by new connections.',
+    '',
+  ];
+}
+
+function maskingTable(stories: readonly MaskingStory[]): string[][] {
+  return [
+    [
+      'killed',
+      'what',
+      'usual ms',
+      'longest ms',
+      'silence ms',
+      'masked ms',
+      'ready ms',
+      'serves ms',
+    ],
+    ...stories.flatMap(({ victim, restartedMs, readyMs, servedMs, purchases, reads }) =>
+      Object.entries({ purchases, reads }).map(([what, mask]) => [
+        victim,
+        what,
+        ...[mask.usualMs, mask.longestMs, mask.silenceMs, mask.maskMs].map(inDigits),
+        inDigits(readyMs - restartedMs),
+        servedMs === undefined ? 'not seen' : inDigits(servedMs - restartedMs),
+      ]),
+    ),
+  ];
 }
 
 function inSentences(story: CrashStory): string {
@@ -181,49 +244,5 @@ function timesPlot(samples: readonly Sample[]): string {
         ],
       };
     }),
-  });
-}
-
-function marksOf({ killedMs, backMs }: CrashStory) {
-  return [
-    { x: killedMs / 1000, label: 'killed' },
-    { x: backMs / 1000, label: 'back' },
-  ];
-}
-
-const bucketMs = 100;
-
-function answersPlot(story: CrashStory): string {
-  const series = (['purchase', 'read'] as const).map((kind) => ({
-    label: `${kind}s`,
-    points: bucketsOf(
-      story.events.filter((one) => one.kind === kind && one.status === 200),
-      bucketMs,
-    ).map(({ fromMs, count }) => [fromMs / 1000, (count * 1000) / bucketMs] as const),
-  }));
-  return linePlot({
-    title: `The ${story.victim} service is killed: answers`,
-    xLabel: 'seconds',
-    yLabel: 'answers a second, in tenths of a second',
-    series,
-    marks: marksOf(story),
-  });
-}
-
-function waitsPlot(story: CrashStory): string {
-  const purchases = story.events.filter(({ kind }) => kind === 'purchase');
-  const buckets = bucketsOf(purchases, bucketMs);
-  return linePlot({
-    title: `The ${story.victim} service is killed: how long buyers waited`,
-    xLabel: 'seconds',
-    yLabel: 'milliseconds, logarithmic, by the tenth of a second in which the answer came',
-    scale: 'logarithmic',
-    series: (['p50', 'p99'] as const).map((share) => ({
-      label: share === 'p50' ? 'median' : '99th percentile',
-      points: buckets.map(
-        (bucket) => [bucket.fromMs / 1000, bucket.count === 0 ? undefined : bucket[share]] as const,
-      ),
-    })),
-    marks: marksOf(story),
   });
 }

@@ -4,7 +4,8 @@ import { kinds } from './requests.js';
 
 /** What the load generator is asked to do. */
 export const Load = Type.Object({
-  url: Type.String(),
+  /** Front doors, which the connections are spread over. */
+  urls: Type.Array(Type.String(), { minItems: 1, maxItems: 16 }),
   kind: Type.Union(kinds.map((kind) => Type.Literal(kind))),
   /** The catalog has the ids 1 to this. */
   books: Type.Integer({ minimum: 1 }),

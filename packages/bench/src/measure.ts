@@ -2,7 +2,7 @@ import { BenchFailure, breaches } from './conservation.js';
 import type { Contestant } from './contestant.js';
 import { applyLoad, type Seen } from './load.js';
 import type { Kind } from './requests.js';
-import { cpuMs, residentBytes } from './usage.js';
+import { cpuMs, residentBytes, treeCpuMs } from './usage.js';
 
 /** One thing that all contestants of a round do. */
 export interface Case {
@@ -72,9 +72,9 @@ async function measureOnce(
   await prepare?.();
   const rowsBefore = (await contestant.ledger?.rows()) ?? 0;
   const pids = Object.entries(contestant.pids());
-  const cpuBefore = pids.map(([, pid]) => cpuMs(pid));
+  const cpuBefore = cpuOf(contestant);
   const seen = await applyLoad(generatorUrl, {
-    url: contestant.url,
+    urls: [...(contestant.doors ?? [contestant.url])],
     kind,
     books,
     connections,
@@ -82,8 +82,8 @@ async function measureOnce(
     warmupSeconds: Math.min(maxWarmupSeconds, seconds * warmupShare),
   });
   const cpuMicros: Record<string, number> = {};
-  for (const [index, [name, pid]] of pids.entries()) {
-    const [before, after] = [cpuBefore[index], cpuMs(pid)];
+  for (const [name, after] of cpuOf(contestant)) {
+    const before = cpuBefore.get(name);
     if (before === undefined || after === undefined) continue;
     cpuMicros[name] = ((after - before) * 1000) / Math.max(1, seen.answered);
   }
@@ -101,6 +101,13 @@ async function measureOnce(
     cpuMicros,
     residentBytes: Object.fromEntries(pids.map(([name, pid]) => [name, residentBytes(pid)])),
   };
+}
+
+/** What each process has used until now, in milliseconds. */
+function cpuOf({ pids, databasePid }: Contestant): Map<string, number | undefined> {
+  const used = new Map(Object.entries(pids()).map(([name, pid]) => [name, cpuMs(pid)]));
+  if (databasePid !== undefined) used.set('PostgreSQL', treeCpuMs(databasePid));
+  return used;
 }
 
 function assertAllAnswered(what: string, { errors, non2xx, all }: Seen): void {

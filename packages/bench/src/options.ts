@@ -10,6 +10,8 @@ export const suiteNames = [
   'books',
   'orders',
   'snapshot',
+  'postgres',
+  'replicas',
 ] as const;
 export type SuiteName = (typeof suiteNames)[number];
 

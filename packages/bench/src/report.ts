@@ -2,9 +2,10 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Goal, goalsOf, isKept } from './goals.js';
 import { inWords, type Machine } from './machine.js';
-import type { Options } from './options.js';
+import type { Options, SuiteName } from './options.js';
 import { barPlot, inDigits } from './plot.js';
-import { type Results, sizes } from './suites.js';
+import type { Results } from './suite.js';
+import { sizes } from './suites.js';
 import { type Summary, summarize } from './summary.js';
 import { forCsv, forMarkdown, forTerminal, tableOf } from './table.js';
 
@@ -34,18 +35,18 @@ export async function writeReport(input: ReportInput): Promise<string> {
   const plots = plotsOf(summaries);
   await mkdir(folder, { recursive: true });
   for (const [name, svg] of plots) await writeFile(join(folder, `${name}.svg`), svg);
-  await writeFile(join(folder, 'report.md'), report(input, table, goals, [...plots.keys()]));
+  await writeFile(join(folder, 'report.md'), report(input, summaries, goals, [...plots.keys()]));
   await writeFile(
     join(folder, 'results.json'),
     JSON.stringify({ machine, options, summaries, ...results }, null, 2),
   );
   await writeFile(join(folder, 'results.csv'), csvOf(results));
-  return `${forTerminal(table)}\n\n${forTerminal(goalTable(goals))}`;
+  return `${forTerminal(table)}\n\n${forTerminal(goalTable(goals, machine.cores))}`;
 }
 
 function report(
   { machine, warning, options, results }: ReportInput,
-  table: readonly (readonly string[])[],
+  summaries: readonly Summary[],
   goals: readonly Goal[],
   plots: readonly string[],
 ): string {
@@ -53,6 +54,7 @@ function report(
   const saturated = results.measurements.some(
     ({ generatorCores }) => generatorCores > saturatedCores,
   );
+  const has = (suite: SuiteName) => results.measurements.some((one) => one.suite === suite);
   const memories = results.memories.map(({ of, process, bytes }) => [
     of,
     process,
@@ -74,6 +76,7 @@ function report(
     '- **plain chain**: gateway, order service and catalog in Fastify, without batching or a cache;',
     '  a journal row and an order row with an `fdatasync` each per purchase.',
     '- **Bazar**: the shop as `pnpm start` starts it.',
+    ...(has('postgres') ? hotInWords : []),
     '',
     `Every answer was a 200. ${acknowledged.toLocaleString('en')} purchases were acknowledged ` +
       'in these rounds; after each run of the two chains the rows of the order log were counted ' +
@@ -83,14 +86,19 @@ function report(
     ...plots.flatMap((name) => [`![${name}](${name}.svg)`, '']),
     '## What was to be seen',
     '',
-    forMarkdown(goalTable(goals)),
+    forMarkdown(goalTable(goals, machine.cores)),
     '',
     '## All figures',
     '',
-    forMarkdown(table),
+    forMarkdown(tableOf(summaries)),
     '',
     'Compared with those of the same rounds. CPU is the processor time of all processes of a ' +
       'contestant per answer. Memory is what was resident after the last round.',
+    '',
+    ...(has('replicas') ? [...replicasInWords(machine), ''] : []),
+    '## Processor time per answer, by process',
+    '',
+    forMarkdown(cpuTable(summaries)),
     '',
     '## Memory after a start',
     '',
@@ -99,7 +107,44 @@ function report(
   ].join('\n');
 }
 
-function goalTable(goals: readonly Goal[]): string[][] {
+const hotInWords = [
+  '- **Bazar over PostgreSQL**: two catalogs and two order services over one PostgreSQL server,',
+  '  whose commits are on the disk, and a gateway.',
+  '- **a transaction per purchase**: as many services over the same server with as many connections',
+  '  each: one transaction a purchase in the catalog, and one in the order service.',
+];
+
+function replicasInWords({ cores }: Machine): string[] {
+  return [
+    '## What a second replica adds',
+    '',
+    `This machine has ${cores} cores for all: replicas, PostgreSQL and the load generator. Where ` +
+      'there are fewer cores than busy processes, a second replica can only take time away from ' +
+      'the others, and its goal is not judged. For that there are the runs of _a quarter of a ' +
+      'core_: each replica is stopped (SIGSTOP) for three quarters of the time, one while the ' +
+      'other runs, so that there are cores left for the rest. They show that nothing which the ' +
+      'replicas share holds the second one up at such a rate. They cannot show where PostgreSQL ' +
+      'or a network would become the bound. The processor time per answer, below, tells how many ' +
+      'cores the same answers need: where it is the same with two replicas as with one, each ' +
+      'adds its full share as long as it has a core.',
+  ];
+}
+
+function cpuTable(summaries: readonly Summary[]): string[][] {
+  return [
+    ['workload', 'at', 'contestant', 'µs per answer'],
+    ...summaries.map(({ label, connections, contestant, cpuMicrosBy }) => [
+      label,
+      String(connections),
+      contestant,
+      Object.entries(cpuMicrosBy)
+        .map(([process, micros]) => `${process} ${inDigits(micros)}`)
+        .join(', '),
+    ]),
+  ];
+}
+
+function goalTable(goals: readonly Goal[], cores: number): string[][] {
   return [
     ['figure', 'must', 'goal', 'seen', 'kept'],
     ...goals.map((goal) => {
@@ -110,10 +155,16 @@ function goalTable(goals: readonly Goal[]): string[][] {
         `${sign} ${inDigits(must)}`,
         hope === undefined ? '' : `${sign} ${inDigits(hope)}`,
         seen === undefined ? '' : inDigits(seen),
-        isKept(goal) ? 'yes' : 'NO',
+        verdict(goal, cores),
       ];
     }),
   ];
+}
+
+function verdict(goal: Goal, cores: number): string {
+  const kept = isKept(goal, cores);
+  if (kept === undefined) return `needs ${goal.needsCores} cores; ${cores} here`;
+  return kept ? 'yes' : 'NO';
 }
 
 function plotsOf(summaries: readonly Summary[]): Map<string, string> {

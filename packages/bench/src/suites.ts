@@ -10,33 +10,9 @@ import {
   startFloor,
   startPlainChain,
 } from './contestant.js';
-import { applyLoad } from './load.js';
-import { type Entry, type Measurement, type MeasureOptions, measure } from './measure.js';
-import type { Options, SuiteName } from './options.js';
-import { residentBytes } from './usage.js';
-
-/** Memory that a process holds soon after its start, before anybody asked it for anything. */
-export interface StartMemory {
-  readonly of: string;
-  readonly process: string;
-  readonly bytes: number;
-}
-
-export interface Results {
-  readonly measurements: Measurement[];
-  readonly memories: StartMemory[];
-}
-
-export interface SuiteContext {
-  readonly options: Options;
-  /** An empty folder for the files of the shops. */
-  readonly folder: string;
-  readonly generatorUrl: string;
-  readonly results: Results;
-  readonly say: (sentence: string) => void;
-}
-
-type Suite = (context: SuiteContext) => Promise<void>;
+import type { SuiteName } from './options.js';
+import { hotOverPostgres, oneAndTwo } from './replica-suites.js';
+import { remembered, run, type Suite, type SuiteContext, stopAll, warmUp } from './suite.js';
 
 const readConnections = [1, 32, 64, 256];
 const purchaseConnections = [1, 32, 256];
@@ -45,10 +21,6 @@ const manyConnections = 256;
 const someConnections = 64;
 /** Few enough that nobody waits for the others: what is left is the snapshot. */
 const snapshotConnections = 8;
-
-/** Few connections make many small batches, and so most calls of most functions. */
-const warmUpConnections = 8;
-const warmUpSeconds = { full: 10, quick: 2 } as const;
 
 /** How large is large: quick runs only show that all works. */
 export const sizes = {
@@ -66,6 +38,8 @@ export const suites: Readonly<Record<SuiteName, Suite>> = {
   books: catalogSizes,
   orders: orderLogs,
   snapshot: snapshots,
+  postgres: hotOverPostgres,
+  replicas: oneAndTwo,
 };
 
 function sideBySide(
@@ -233,48 +207,6 @@ async function withContestants(
   } finally {
     await stopAll(running);
   }
-}
-
-/**
- * Lets each contestant do all that it can do for some seconds. V8 compiles what it has seen often:
- * what is compared are shops that have been open for a while, not who gets warm first.
- */
-async function warmUp(context: SuiteContext, contestants: readonly Contestant[]): Promise<void> {
-  const { generatorUrl, options, say } = context;
-  const seconds = options.quick ? warmUpSeconds.quick : warmUpSeconds.full;
-  say(`Each contestant warms up: ${seconds} s of purchases, and as many of reads.`);
-  for (const { url, books } of contestants) {
-    for (const kind of ['purchase', 'info'] as const) {
-      const load = { url, kind, books, connections: warmUpConnections, seconds, warmupSeconds: 0 };
-      await applyLoad(generatorUrl, load);
-    }
-  }
-}
-
-function remembered(context: SuiteContext, shop: ShopContestant): ShopContestant {
-  for (const [process, pid] of Object.entries(shop.pids())) {
-    context.results.memories.push({ of: shop.name, process, bytes: residentBytes(pid) });
-  }
-  return shop;
-}
-
-async function run(context: SuiteContext, entries: readonly Entry[]): Promise<void> {
-  const { options, generatorUrl, results, say } = context;
-  const measuring: MeasureOptions = {
-    generatorUrl,
-    seconds: options.seconds,
-    rounds: options.rounds,
-    onMeasurement(measurement) {
-      const { label, connections, contestant, round, perSecond } = measurement;
-      results.measurements.push(measurement);
-      say(`${label} at ${connections}, round ${round}, ${contestant}: ${Math.round(perSecond)}/s`);
-    },
-  };
-  await measure(entries, measuring);
-}
-
-async function stopAll(contestants: readonly Contestant[]): Promise<void> {
-  for (const contestant of contestants) await contestant.stop();
 }
 
 function sizeOf({ options }: SuiteContext) {

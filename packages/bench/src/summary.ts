@@ -25,6 +25,8 @@ export interface Summary {
   readonly p50Ratios: Readonly<Record<string, Ratio>>;
   /** Processor time of all its processes per answer, in microseconds. */
   readonly cpuMicros: number;
+  /** The same of each process. */
+  readonly cpuMicrosBy: Readonly<Record<string, number>>;
   readonly generatorCores: number;
   readonly answered: number;
   /** After the last round in bytes, by process. */
@@ -69,6 +71,12 @@ function summarizeRounds(
     p50Ratios: against(({ all }) => all.p50),
     cpuMicros: middle(({ cpuMicros }) =>
       Object.values(cpuMicros).reduce((sum, micros) => sum + micros, 0),
+    ),
+    cpuMicrosBy: Object.fromEntries(
+      Object.keys(last.cpuMicros).map((process) => [
+        process,
+        middle(({ cpuMicros }) => cpuMicros[process] ?? 0),
+      ]),
     ),
     generatorCores: middle(({ generatorCores }) => generatorCores),
     answered: rounds.reduce((sum, { answered }) => sum + answered, 0),

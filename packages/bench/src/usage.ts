@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** Clock ticks a second in /proc, on every Linux that Node runs on. */
 const ticksPerSecond = 100;
-const [userTicksField, systemTicksField] = [11, 12];
+const [parentField, userTicksField, systemTicksField] = [1, 11, 12];
+/** Those of the children that have ended. */
+const [endedUserTicksField, endedSystemTicksField] = [13, 14];
 
 /** The memory that a process holds, in bytes. */
 export function residentBytes(pid: number): number {
@@ -12,14 +14,39 @@ export function residentBytes(pid: number): number {
 
 /** The processor time that a process has used, in milliseconds; undefined where there is no /proc. */
 export function cpuMs(pid: number): number | undefined {
-  let text: string;
+  const fields = statusOf(pid);
+  if (fields === undefined) return undefined;
+  return millisecondsIn(fields, [userTicksField, systemTicksField]);
+}
+
+/** The same of a process and of all that it has started, as PostgreSQL does for each connection. */
+export function treeCpuMs(pid: number): number | undefined {
+  const fields = statusOf(pid);
+  if (fields === undefined) return undefined;
+  const ended = [endedUserTicksField, endedSystemTicksField];
+  const own = millisecondsIn(fields, [userTicksField, systemTicksField, ...ended]);
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => statusOf(Number(name)))
+    .filter((child) => Number(child?.[parentField]) === pid)
+    .reduce(
+      (sum, child = []) => sum + millisecondsIn(child, [userTicksField, systemTicksField]),
+      own,
+    );
+}
+
+/** What /proc says of a process, from its state on; undefined when there is no such process. */
+function statusOf(pid: number): string[] | undefined {
   try {
-    text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name in parentheses may contain anything, also spaces: what follows it is counted.
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
   } catch {
     return undefined;
   }
-  // The name in parentheses may contain anything, also spaces: what follows it is counted.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  const ticks = Number(fields[userTicksField]) + Number(fields[systemTicksField]);
+}
+
+function millisecondsIn(fields: readonly string[], of: readonly number[]): number {
+  const ticks = of.reduce((sum, field) => sum + Number(fields[field]), 0);
   return (ticks / ticksPerSecond) * 1000;
 }

@@ -7,8 +7,10 @@ import { runBench } from '../src/bench.js';
 import { breaches } from '../src/conservation.js';
 import { startBazar, startPlainChain, startScript } from '../src/contestant.js';
 import { crash } from '../src/crash.js';
+import { killReplicas } from '../src/masking.js';
 import { measure } from '../src/measure.js';
 import { readOptions, suiteNames, UsageError } from '../src/options.js';
+import { overPostgres, perPurchase } from '../src/over-postgres.js';
 import { huntStale } from '../src/stale.js';
 
 const quick = readOptions(['--quick']);
@@ -94,6 +96,47 @@ t.test('when the order service is killed, then the story is told and none is los
   t.ok(story.killedMs < story.backMs);
   t.ok(story.soldAgainMs > story.killedMs);
   t.ok(story.events.some(({ kind, attempts }) => kind === 'purchase' && attempts > 1));
+});
+
+t.test('when rows are in PostgreSQL, then batches and replicas are compared', async (t) => {
+  const reportFolder = t.testdir();
+  const only = ['postgres', 'replicas'] as const;
+  const { measurements } = await runBench(
+    { ...quick, only },
+    { reportFolder, say: () => undefined },
+  );
+  const names = new Set(measurements.map(({ contestant }) => contestant));
+  t.same(
+    [...names],
+    [perPurchase, overPostgres, 'one catalog', 'two catalogs', 'one gateway', 'two gateways'],
+  );
+  t.ok(
+    measurements.every(({ perSecond }) => perSecond > 0),
+    'all were at work',
+  );
+  if (process.platform === 'linux') {
+    const two = measurements.filter(({ contestant }) => contestant === 'two catalogs');
+    for (const name of ['catalog 1', 'catalog 2', 'PostgreSQL']) {
+      t.ok(two.length > 0 && two.every(({ cpuMicros }) => (cpuMicros[name] ?? 0) > 0), name);
+    }
+  }
+  const report = readFileSync(join(reportFolder, 'report.md'), 'utf8');
+  t.match(report, /one hot book over PostgreSQL, of a transaction per purchase \| ≥ 5 /);
+  t.match(report, /This machine has \d+ cores for all/);
+});
+
+t.test('when one of two of each is killed, then no customer sees an error', async (t) => {
+  const stories = await killReplicas({ quietMs: 500, awayMs: 1500 }, () => undefined);
+  t.same(
+    stories.map(({ victim }) => victim),
+    ['catalog', 'order', 'gateway'],
+  );
+  for (const { victim, killedMs, restartedMs, readyMs, servedMs, events } of stories) {
+    t.ok(killedMs < restartedMs && restartedMs < readyMs, `the ${victim} was away and came back`);
+    t.ok(servedMs !== undefined && servedMs > restartedMs, `the ${victim} served again`);
+    const meanwhile = events.filter(({ endedMs }) => endedMs > killedMs && endedMs < restartedMs);
+    t.ok(meanwhile.length > 0, 'the other one served meanwhile');
+  }
 });
 
 t.test('when two gateways are hunted through, then no read is stale', async (t) => {

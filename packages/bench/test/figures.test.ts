@@ -10,10 +10,11 @@ import { busyWarning, lookAtMachine } from '../src/machine.js';
 import type { Measurement } from '../src/measure.js';
 import { barPlot, inDigits, linePlot } from '../src/plot.js';
 import { requestsOf } from '../src/requests.js';
+import { giveShares } from '../src/share.js';
 import { latenciesOf, median, percentile } from '../src/statistics.js';
 import { summarize } from '../src/summary.js';
 import { forCsv, forMarkdown, forTerminal, tableOf } from '../src/table.js';
-import { bucketsOf } from '../src/timeline.js';
+import { bucketsOf, type Event, maskOf } from '../src/timeline.js';
 import { startWire } from '../src/wire.js';
 import { createWitness } from '../src/witness.js';
 
@@ -81,10 +82,12 @@ t.test('when rounds differ, then the ratios are of what ran in the same round', 
   );
   t.equal(goal?.seen, 0.5);
   if (goal !== undefined) {
-    t.equal(isKept(goal), true);
-    t.equal(isKept({ ...goal, seen: 0.34 }), false);
-    t.equal(isKept({ ...goal, seen: undefined }), undefined);
-    t.equal(isKept({ ...goal, better: 'less', must: 0.4 }), false);
+    t.equal(isKept(goal, 2), true);
+    t.equal(isKept({ ...goal, seen: 0.34 }, 2), false);
+    t.equal(isKept({ ...goal, seen: undefined }, 2), undefined);
+    t.equal(isKept({ ...goal, better: 'less', must: 0.4 }, 2), false);
+    t.equal(isKept({ ...goal, needsCores: 2 }, 2), true);
+    t.equal(isKept({ ...goal, needsCores: 6 }, 2), undefined, 'with too few cores nobody knows');
   }
   const table = tableOf(summaries);
   t.match(forTerminal(table), /Bazar +400 +0\.5 of floor \(0\.4 to 0\.5\)/);
@@ -132,6 +135,47 @@ t.test('when figures are plotted, then the plot is whole and shows them all', as
   );
   t.same(unbalanced('<svg><text></svg>'), ['svg', 'not svg'], 'the checker sees what is broken');
   t.same([0, 0.1234, 12.345, 1234.5].map(inDigits), ['0', '0.123', '12.3', '1,235']);
+});
+
+t.test(
+  'when somebody is killed, then the mask ends with the last wait that comes of it',
+  async (t) => {
+    const event = (beganMs: number, endedMs: number): Event => {
+      return { kind: 'purchase', beganMs, endedMs, attempts: 1, status: 200 };
+    };
+    const usual = Array.from({ length: 100 }, (_, index) => event(index * 10, index * 10 + 8));
+    const between = { killedMs: 1000, untilMs: 4000 };
+    const calm = maskOf([...usual, event(1001, 1009)], between);
+    t.same(calm, { usualMs: 8, longestMs: 8, silenceMs: 9, maskMs: 0 }, 'nobody noticed');
+    const noticed = [event(995, 1200), event(1190, 1500), event(1550, 1600)];
+    const later = [event(3000, 3500), event(4500, 6000)];
+    t.same(
+      maskOf([...usual, ...noticed, ...later], between),
+      { usualMs: 8, longestMs: 500, silenceMs: 1900, maskMs: 600 },
+      'a hiccup long after is none of it, and what began after the return is not looked at',
+    );
+    t.same(maskOf([], between), { usualMs: 0, longestMs: 0, silenceMs: 0, maskMs: 0 });
+  },
+);
+
+t.test('when processes share a core, then each runs in its turn, and all in the end', async (t) => {
+  const running = new Set<string>();
+  const turns: string[] = [];
+  const process = (name: string) => ({
+    pause: () => void running.delete(name),
+    resume() {
+      running.add(name);
+      turns.push(name);
+    },
+  });
+  const both = [process('a'), process('b')];
+  const shares = giveShares(both, 0.25);
+  t.equal(running.size, 0);
+  while (turns.length < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+  shares.end();
+  t.same(turns.slice(0, 6), ['a', 'b', 'a', 'b', 'a', 'b']);
+  t.same([...running].sort(), ['a', 'b']);
+  t.throws(() => giveShares(both, 0.6), RangeError);
 });
 
 t.test('when reads are judged, then exactly those that cannot be right are named', async (t) => {

@@ -29,7 +29,7 @@ export type PurchaseResult =
   | {
       readonly result: 'sold';
       readonly order: Order;
-      /** The answer was decided by an earlier request with the same key. */
+      /** The answer was decided before: by an earlier request with this key, or an attempt of this one. */
       readonly replayed: boolean;
     }
   | { readonly result: 'sold_out'; readonly order?: undefined; readonly replayed: boolean };

@@ -47,7 +47,8 @@ export const remembered = { outcomes: 1_000_000, ageMs: 10 * 60_000 } as const;
 
 export const Replayed = {
   'Idempotency-Replayed': Type.Literal('true', {
-    description: 'The answer was decided by an earlier request with the same key.',
+    description:
+      'The answer was decided before, by an earlier request with the same key, or by an earlier attempt of this one.',
   }),
 } as const;
 

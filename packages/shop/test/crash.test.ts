@@ -10,14 +10,16 @@ import { killAndRestart, startAgain } from './crash/killer.js';
 import { breaches, type Evidence } from './crash/law.js';
 import { startLoad } from './crash/load.js';
 import { createTestimony, hear, type Testimony, type Told } from './crash/testimony.js';
+import { newDatabases, type Store, stores } from './stores.js';
 
 // Kills are real, so a seed repeats what is asked and who is killed, not every moment of it.
 const seed = process.env['SEED'] ?? randomUUID();
 const kills = readMeasure('KILLS', process.env['KILLS'], 60);
 const rounds = readMeasure('ROUNDS', process.env['ROUNDS'], 20);
 
-async function open(t: Test, dataDir: string): Promise<Shop> {
-  const shop = await launchShop({ dataDir, env: { LOG_LEVEL: 'error' } });
+async function open(t: Test, dataDir: string, store: Store): Promise<Shop> {
+  const databases = await newDatabases(store);
+  const shop = await launchShop({ dataDir, databases, env: { LOG_LEVEL: 'error' } });
   t.teardown(() => shop.kill());
   return shop;
 }
@@ -49,8 +51,14 @@ async function repeat(t: Test, shop: Shop, testimony: Testimony, keys: readonly 
 
 const balance = { balanced: true, pending: 0, differences: [] };
 
+interface Suspect {
+  readonly shop: Shop;
+  readonly store: Store;
+  readonly dataDir: string;
+}
+
 /** Nothing speaks against the shop: neither what it says, nor the files that it leaves behind. */
-async function isHonest(t: Test, shop: Shop, dataDir: string, testimony: Testimony) {
+async function isHonest(t: Test, { shop, store, dataDir }: Suspect, testimony: Testimony) {
   const folders = { catalog: dataDir, order: dataDir };
   const shown = await interview(shop);
   t.match(shown.audit, balance);
@@ -60,6 +68,7 @@ async function isHonest(t: Test, shop: Shop, dataDir: string, testimony: Testimo
     [...exits.values()].map(({ code }) => code),
     [0, 0, 0],
   );
+  if (store !== 'files') return shown;
   const written = readFiles(folders);
   t.same(breaches({ testimony, ...written }), [], 'in the files');
   t.same(written.left, shown.left, 'catalog_data.csv shows what /info showed');
@@ -69,9 +78,10 @@ async function isHonest(t: Test, shop: Shop, dataDir: string, testimony: Testimo
 }
 
 t.test('when services are killed amid sales, then the promise is kept', async (t) => {
+  const store = 'files';
   const random = createRandom(seed);
   const dataDir = t.testdir();
-  const shop = await open(t, dataDir);
+  const shop = await open(t, dataDir, store);
   const testimony = createTestimony();
   const failing = new AbortController();
   t.teardown(() => failing.abort());
@@ -99,7 +109,7 @@ t.test('when services are killed amid sales, then the promise is kept', async (t
   await shop.ready();
   await buyUp(shop, testimony, random.fork('last copies'), 2);
   await repeat(t, shop, testimony, random.shuffle([...testimony.told.keys()]).slice(0, 2000));
-  const written = await isHonest(t, shop, dataDir, testimony);
+  const written = await isHonest(t, { shop, store, dataDir }, testimony);
   const sold = written.log.length;
   const soldOut = [...testimony.told.values()].filter(([told]) => told?.result === 'sold_out');
   t.ok(sold > 0 && soldOut.length > 0, 'some copies were sold, and some wanted in vain');
@@ -110,59 +120,64 @@ t.test('when services are killed amid sales, then the promise is kept', async (t
   );
 });
 
-t.test('when 500 buyers want the last copy, then exactly one gets it', async (t) => {
-  const dataDir = t.testdir();
-  const shop = await open(t, dataDir);
-  const testimony = createTestimony();
-  await askForSure({ request: `POST ${shop.urls.catalog}/update/1`, body: { quantity: 0 } });
-  testimony.stocked.set(1, 0);
-  const sellers: number[] = [];
-  for (let round = 0; round < rounds; round += 1) {
-    const body = { quantity_delta: 1 };
-    await askForSure({ request: `POST ${shop.urls.catalog}/update/1`, body });
-    testimony.stocked.set(1, round + 1);
-    const keys = Array.from({ length: 500 }, () => randomUUID());
-    await forEachOf(keys, keys.length, async (key) => {
-      testimony.attempted.set(key, 1);
-      hear(testimony, key, await ask({ request: `POST ${shop.urls.gateway}/purchase/1`, key }));
-    });
-    sellers.push(keys.filter((key) => testimony.told.get(key)?.[0]?.result === 'sold').length);
-  }
-  t.same(sellers, Array(rounds).fill(1), 'one buyer a round');
-  await isHonest(t, shop, dataDir, testimony);
-  t.comment(`${rounds} rounds of 500 buyers`);
-});
+for (const store of stores) {
+  t.test(`when 500 buyers want the last copy in ${store}, then exactly one gets it`, async (t) => {
+    const dataDir = t.testdir();
+    const shop = await open(t, dataDir, store);
+    const testimony = createTestimony();
+    await askForSure({ request: `POST ${shop.urls.catalog}/update/1`, body: { quantity: 0 } });
+    testimony.stocked.set(1, 0);
+    const sellers: number[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const body = { quantity_delta: 1 };
+      await askForSure({ request: `POST ${shop.urls.catalog}/update/1`, body });
+      testimony.stocked.set(1, round + 1);
+      const keys = Array.from({ length: 500 }, () => randomUUID());
+      await forEachOf(keys, keys.length, async (key) => {
+        testimony.attempted.set(key, 1);
+        hear(testimony, key, await ask({ request: `POST ${shop.urls.gateway}/purchase/1`, key }));
+      });
+      sellers.push(keys.filter((key) => testimony.told.get(key)?.[0]?.result === 'sold').length);
+    }
+    t.same(sellers, Array(rounds).fill(1), 'one buyer a round');
+    await isHonest(t, { shop, store, dataDir }, testimony);
+    t.comment(`${rounds} rounds of 500 buyers`);
+  });
 
-t.test('when one key is sent 50 times amid kills, then it is one order', async (t) => {
-  const random = createRandom(seed).fork('one key');
-  const dataDir = t.testdir();
-  const shop = await open(t, dataDir);
-  const testimony = createTestimony();
-  // Of book 2 there are two copies: the keys that come third and later are sold out.
-  const books = [2, 1, 3, 2, 1, 2];
-  for (const itemId of books) {
-    const key = random.uuid();
-    testimony.attempted.set(key, itemId);
-    const request = `POST ${shop.urls.gateway}/purchase/${itemId}`;
-    const waiting = Array.from({ length: 50 }, async (_, index) => {
-      await sleep(index * random.integer(8));
-      hear(testimony, key, await askForSure({ request, key }));
-    });
-    await sleep(random.integer(200));
-    const victims = random.shuffle(['catalog', 'order', 'gateway'] as const).slice(0, 2);
-    await Promise.all(victims.map((name) => shop.service(name).kill()));
-    await Promise.all(victims.map((name) => startAgain(shop.service(name))));
-    await Promise.all(waiting);
-    const other = `POST ${shop.urls.gateway}/purchase/${itemId === 4 ? 1 : 4}`;
-    t.match(await askForSure({ request: other, key }), {
-      status: 422,
-      body: { code: 'key_reused' },
-    });
-    t.equal(testimony.told.get(key)?.length, 50, 'everybody was answered');
-  }
-  const { log } = await isHonest(t, shop, dataDir, testimony);
-  t.equal(log.length, 5, 'two copies of book 2, and all else that was wanted');
-});
+  t.test(
+    `when one key is sent 50 times amid kills, then it is one order in ${store}`,
+    async (t) => {
+      const random = createRandom(seed).fork('one key');
+      const dataDir = t.testdir();
+      const shop = await open(t, dataDir, store);
+      const testimony = createTestimony();
+      // Of book 2 there are two copies: the keys that come third and later are sold out.
+      const books = [2, 1, 3, 2, 1, 2];
+      for (const itemId of books) {
+        const key = random.uuid();
+        testimony.attempted.set(key, itemId);
+        const request = `POST ${shop.urls.gateway}/purchase/${itemId}`;
+        const waiting = Array.from({ length: 50 }, async (_, index) => {
+          await sleep(index * random.integer(8));
+          hear(testimony, key, await askForSure({ request, key }));
+        });
+        await sleep(random.integer(200));
+        const victims = random.shuffle(['catalog', 'order', 'gateway'] as const).slice(0, 2);
+        await Promise.all(victims.map((name) => shop.service(name).kill()));
+        await Promise.all(victims.map((name) => startAgain(shop.service(name))));
+        await Promise.all(waiting);
+        const other = `POST ${shop.urls.gateway}/purchase/${itemId === 4 ? 1 : 4}`;
+        t.match(await askForSure({ request: other, key }), {
+          status: 422,
+          body: { code: 'key_reused' },
+        });
+        t.equal(testimony.told.get(key)?.length, 50, 'everybody was answered');
+      }
+      const { log } = await isHonest(t, { shop, store, dataDir }, testimony);
+      t.equal(log.length, 5, 'two copies of book 2, and all else that was wanted');
+    },
+  );
+}
 
 t.test('when evidence is doctored, then the checker says so', async (t) => {
   const order = { orderId: 'a', itemId: 2, title: 'RPCs', price: 50, timestamp: 'now' };

@@ -6,7 +6,10 @@ export interface Line {
   readonly port: number;
   /** Ends all connections at once; `refuse` closes the port to new ones too, until it is opened. */
   cut(options?: { readonly refuse: boolean }): void;
-  /** From now on nothing arrives at either end, and nobody is told; until `open`. */
+  /**
+   * From now on nothing arrives at either end, not even that the other one has gone. What was sent
+   * meanwhile arrives after `open`, as TCP sends it again.
+   */
   silence(): void;
   open(): void;
   /** What becomes of bytes on their way to the far end; `swallow` loses the answers from then on. */
@@ -14,8 +17,8 @@ export interface Line {
   close(): Promise<void>;
 }
 
-/** Opens a line to a port of this machine. */
-export async function openLine(farPort: number): Promise<Line> {
+/** @param farPort of this machine; asked at each connection where it is not known yet */
+export async function openLine(farPort: number | (() => number)): Promise<Line> {
   const pairs = new Set<readonly [near: Socket, far: Socket]>();
   let isSilent = false;
   let isRefusing = false;
@@ -25,25 +28,25 @@ export async function openLine(farPort: number): Promise<Line> {
       near.destroy();
       return;
     }
-    const far = dial(farPort, '127.0.0.1');
+    const far = dial(typeof farPort === 'number' ? farPort : farPort(), '127.0.0.1');
     const pair = [near, far] as const;
     let isSwallowing = false;
     pairs.add(pair);
     near.on('data', (bytes) => {
-      if (isSilent) return;
       if (line.onSent(bytes) === 'swallow') isSwallowing = true;
       far.write(bytes);
     });
     far.on('data', (bytes) => {
-      if (!isSilent && !isSwallowing) near.write(bytes);
+      if (!isSwallowing) near.write(bytes);
     });
     for (const [from, to] of [pair, [far, near]] as const) {
       from.setNoDelay(true);
       from.on('error', () => {});
       from.on('close', () => {
         pairs.delete(pair);
-        if (!isSilent) to.destroy();
+        to.destroy();
       });
+      if (isSilent) from.pause();
     }
   }
 
@@ -59,10 +62,12 @@ export async function openLine(farPort: number): Promise<Line> {
     },
     silence() {
       isSilent = true;
+      for (const socket of [...pairs].flat()) socket.pause();
     },
     open() {
       isSilent = false;
       isRefusing = false;
+      for (const socket of [...pairs].flat()) socket.resume();
     },
     onSent: () => 'pass',
     async close() {

@@ -27,6 +27,8 @@ const nobody = { uid: 65_534, gid: 65_534 };
 const runsAs = process.getuid?.() === 0 ? nobody : undefined;
 
 export interface PostgresServer {
+  /** The process that starts all others of it. */
+  readonly pid: number;
   /** Where a database of this name is; it need not be there yet. */
   url(database: string): string;
   /** Makes an empty database; resolves to where it is. */
@@ -135,6 +137,10 @@ export async function startPostgres(
   const url = (database: string) => `postgres://bazar@127.0.0.1:${port}/${database}`;
   let databases = 0;
   return {
+    get pid() {
+      if (server?.pid === undefined) throw new Error('PostgreSQL was not started.');
+      return server.pid;
+    },
     url,
     async newDatabase() {
       databases += 1;

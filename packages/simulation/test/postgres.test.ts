@@ -54,8 +54,12 @@ t.test('when a line is silent or cut, then its ends notice just that', async (t)
   const unanswered = sql`SELECT 2 AS two`.catch((error: unknown) => error);
   const early = new Promise((resolve) => setTimeout(resolve, 100, 'nothing'));
   t.equal(await Promise.race([unanswered, early]), 'nothing');
+  line.open();
+  t.match(await unanswered, [{ two: 2 }], 'what was sent arrives later');
+  line.silence();
+  const cutOff = sql`SELECT 2 AS two`.catch((error: unknown) => error);
   line.cut({ refuse: true });
-  t.match(await unanswered, { code: 'CONNECTION_CLOSED' });
+  t.match(await cutOff, { code: 'CONNECTION_CLOSED' });
   line.open();
   t.match(await sql`SELECT 3 AS three`, [{ three: 3 }]);
   await sql.end({ timeout: 0 });

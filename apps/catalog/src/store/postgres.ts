@@ -1,3 +1,4 @@
+import { createBatcher, QueueFull } from '@bazar/batching';
 import { Failure, remembered } from '@bazar/contracts';
 import {
   connectDatabase,
@@ -30,6 +31,7 @@ export interface PostgresStore extends CatalogStore {
   /** `ok`, or why the database cannot be asked. */
   health(): Promise<'ok' | Failure>;
   hasRoom(): Promise<boolean>;
+  readonly lastSale: () => Promise<number>;
   /** What its replicas know together of the gateways before them. */
   readonly registry: Registry;
   /** Ends all connections at once, as the death of the process would. */
@@ -43,6 +45,8 @@ const policy = {
   forgetEvery: 1000,
   /** More than come meanwhile, so that it catches up. */
   forgetAtOnce: 2000,
+  /** Of books that are looked up together. A second statement is made up while one is answered. */
+  finds: { maxBatch: 1024, maxQueue: 20_000, maxInFlight: 2 },
 };
 
 /**
@@ -74,6 +78,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     search: readers.search,
     topics: readers.topics,
     operations: readers.operations,
+    lastSale: readers.lastSale,
     totals: readers.totals,
     async health() {
       try {
@@ -87,6 +92,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     hasRoom: () => database.hasRoom(),
     async close() {
       await settled();
+      await readers.close();
       await forgetting.close();
       await database.close();
     },
@@ -144,23 +150,26 @@ type Paged<Row> = { [Key in keyof Row]: Row[Key] | null };
 
 function createReaders(database: Database) {
   let loggedThrough = 0;
+  const finds = createBatcher((ids: readonly number[]) => findBooks(database, ids), policy.finds);
   return {
     /** The order log is complete up to this sale, as it has reported to this replica. */
     get loggedThrough() {
       return loggedThrough;
     },
-    async book(id: number) {
-      const [book] = await database.read(
-        (sql) => sql<Omit<Stock, 'stocked' | 'sold'>>`
-          SELECT id, title, topic, quantity, price FROM books WHERE id = ${id}`,
-      );
-      return book;
-    },
-    search: (topic: string, after: number, limit: number) =>
-      database.read(
+    book: (id: number) =>
+      finds.add(id).catch((error: unknown) => {
+        if (!(error instanceof QueueFull)) throw error;
+        const options = { cause: error, nothingDone: true };
+        throw new Failure('overloaded', 'too many books are looked up', options);
+      }),
+    async search(topic: string, after: number, limit: number) {
+      // PostgreSQL takes no such text, so no book has it either.
+      if (topic.includes('\0')) return [];
+      return database.read(
         (sql) => sql<{ id: number; title: string }>`SELECT id, title FROM books
           WHERE folded_topic = ${foldTopic(topic)} AND id > ${after} ORDER BY id LIMIT ${limit}`,
-      ),
+      );
+    },
     // A topic is spelled as its oldest book spells it.
     topics: (after: string, limit: number) =>
       database.read(
@@ -168,7 +177,7 @@ function createReaders(database: Database) {
           SELECT (SELECT topic FROM books WHERE books.folded_topic = page.folded_topic
               ORDER BY id LIMIT 1) AS topic, titles
           FROM (SELECT folded_topic, count(*) AS titles FROM books
-            WHERE folded_topic > ${foldTopic(after)}
+            WHERE folded_topic > ${foldTopic(after.replace(/\0.*/s, ''))}
             GROUP BY folded_topic ORDER BY folded_topic LIMIT ${limit}) AS page
           ORDER BY page.folded_topic`,
       ),
@@ -199,6 +208,14 @@ function createReaders(database: Database) {
       );
       return { catalogId, firstSale, lastSale, operations };
     },
+    // Asked again and again, as there is nobody to tell us of it: the clusters that are compatible
+    // with PostgreSQL have no LISTEN and NOTIFY.
+    async lastSale(): Promise<number> {
+      const [shop] = await database.read(
+        (sql) => sql<{ last_sale: number }>`SELECT last_sale FROM shop`,
+      );
+      return shop?.last_sale ?? 0;
+    },
     async totals(after: number, limit: number): Promise<Totals> {
       const rows = await database.read(
         (sql) => sql<{ sale: number } & (Stock | { id: null })>`
@@ -210,7 +227,22 @@ function createReaders(database: Database) {
       const books = rows.flatMap(({ sale: _sale, ...stock }) => (stock.id === null ? [] : [stock]));
       return { sale: rows[0]?.sale ?? 0, books };
     },
+    close: () => finds.close(),
   };
+}
+
+/**
+ * One statement for all who ask meanwhile. It is sent after the last of them asked, and so none of
+ * them is shown what is older than the question.
+ */
+async function findBooks(database: Database, ids: readonly number[]) {
+  const rows = await database.read(
+    (sql) => sql<Omit<Stock, 'stocked' | 'sold'>>`
+      SELECT id, title, topic, quantity, price FROM books
+      WHERE id = ANY (${[...new Set(ids)]}::bigint[])`,
+  );
+  const books = new Map(rows.map((row) => [row.id, row]));
+  return ids.map((id) => books.get(id));
 }
 
 /** Forgets, beside the selling, what need no longer be remembered. */

@@ -2,13 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import { Type } from '@sinclair/typebox';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import Fastify from 'fastify';
 import papaparse from 'papaparse';
 import { announce } from '../listening.js';
 import { openJournal } from './journal.js';
-import { ItemParams, Purchased, Reservation, Totals } from './schemas.js';
+import { Audit, auditOf, ItemParams, Purchased, Reservation, Totals } from './schemas.js';
 import { connect } from './upstream.js';
 
 const catalog = connect(process.env['CATALOG_URLS']);
@@ -41,18 +40,9 @@ app.post(
   },
 );
 
-const Audit = Type.Object({
-  ...Totals.properties,
-  balanced: Type.Boolean(),
-  logged: Type.Integer(),
-  pending: Type.Integer(),
-});
-
 app.get('/audit', { schema: { response: { 200: Audit } } }, async () => {
   const totals = await catalog.ask(theTotals, 'GET', '/totals');
-  const { stocked, remaining, sold } = totals;
-  const balanced = stocked === remaining + sold && sold >= logged;
-  return { ...totals, balanced, logged, pending: sold - logged };
+  return auditOf(totals, logged);
 });
 
 await app.listen({ host: '127.0.0.1', port: 0 });

@@ -1,5 +1,5 @@
 import { Order } from '@bazar/contracts';
-import { Type } from '@sinclair/typebox';
+import { type Static, Type } from '@sinclair/typebox';
 
 export const ItemParams = Type.Object({ item_id: Type.Integer({ minimum: 0 }) });
 
@@ -14,6 +14,20 @@ export const Totals = Type.Object({
   remaining: Type.Integer(),
   sold: Type.Integer(),
 });
+
+export const Audit = Type.Object({
+  ...Totals.properties,
+  balanced: Type.Boolean(),
+  logged: Type.Integer(),
+  pending: Type.Integer(),
+});
+
+/** @param logged orders in the log, counted after the totals were read */
+export function auditOf(totals: Static<typeof Totals>, logged: number): Static<typeof Audit> {
+  const { stocked, remaining, sold } = totals;
+  const balanced = stocked === remaining + sold && sold >= logged;
+  return { ...totals, balanced, logged, pending: sold - logged };
+}
 
 /** One object instead of a union: Fastify's serializer is much faster so. */
 export const Purchased = Type.Object({ message: Type.String(), order: Type.Optional(Order) });

@@ -12,12 +12,24 @@ export interface Upstream {
   ): Promise<Static<Schema>>;
 }
 
-/** A service behind this one, over connections that are kept. */
-export function connect(url: string | undefined): Upstream {
-  const pool = new Pool(url ?? '', { connections: 64, keepAliveTimeout: 30_000 });
+/**
+ * A service behind this one, over connections that are kept; its replicas are asked in turn.
+ *
+ * @param urls comma-separated
+ */
+export function connect(urls: string | undefined): Upstream {
+  const options = { connections: 64, keepAliveTimeout: 30_000 };
+  const pools = (urls ?? '').split(',').map((url) => new Pool(url, options));
+  let turns = 0;
+  function next(): Pool {
+    const pool = pools[turns % pools.length];
+    if (pool === undefined) throw new RangeError('There is nobody to ask.');
+    turns += 1;
+    return pool;
+  }
   return {
     async ask(shape, method, path, body) {
-      const answer = await pool.request({
+      const answer = await next().request({
         method,
         path,
         ...(body !== undefined && {

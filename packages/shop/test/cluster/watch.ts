@@ -5,9 +5,11 @@ import { ask, askForSure, field } from './../crash/ask.js';
 
 /** Looks for reads that are older than what was acknowledged before they began. */
 export interface Watch {
-  readonly counts: { writes: number; reads: number; hits: number };
+  readonly counts: { writes: number; reads: number; hits: number; audits: number };
   /** One sentence each. */
   readonly stale: readonly string[];
+  /** Audits in which log and stock contradict each other, whatever is pending. */
+  readonly unbalanced: readonly unknown[];
   stop(): Promise<void>;
 }
 
@@ -20,10 +22,11 @@ export interface WatchOptions {
   readonly giveUp: AbortSignal;
 }
 
-/** Raises prices, one after the other, and reads them meanwhile, until it is stopped. */
+/** Raises prices, one after the other, reads them meanwhile, and audits, until it is stopped. */
 export function startWatch({ urls, random, books, readers, giveUp }: WatchOptions): Watch {
-  const counts = { writes: 0, reads: 0, hits: 0 };
+  const counts = { writes: 0, reads: 0, hits: 0, audits: 0 };
   const stale: string[] = [];
+  const unbalanced: unknown[] = [];
   const acknowledged = new Map<number, number>(books.map((id) => [id, 0]));
   let stopped = false;
 
@@ -42,11 +45,8 @@ export function startWatch({ urls, random, books, readers, giveUp }: WatchOption
     while (!stopped) {
       const id = own.pick(books);
       const floor = acknowledged.get(id) ?? 0;
-      const signal = AbortSignal.timeout(3000);
-      const answer = await ask({ request: `GET ${urls.gateway}/info/${id}`, signal }).catch(
-        () => undefined,
-      );
-      if (answer?.status !== 200) {
+      const answer = await look(`GET ${urls.gateway}/info/${id}`);
+      if (answer === undefined) {
         await sleep(20);
         continue;
       }
@@ -59,7 +59,25 @@ export function startWatch({ urls, random, books, readers, giveUp }: WatchOption
     }
   }
 
+  /** Asks once; undefined where there is no answer, or none that says anything. */
+  async function look(request: string) {
+    const answer = await ask({ request, signal: AbortSignal.timeout(3000) }).catch(() => undefined);
+    return answer?.status === 200 ? answer : undefined;
+  }
+
+  async function audit(own: Random): Promise<void> {
+    while (!stopped) {
+      const answer = await look(`GET ${urls.order}/audit`);
+      if (answer !== undefined) counts.audits += 1;
+      if (answer !== undefined && field(answer.body, 'balanced') !== true) {
+        unbalanced.push(answer.body);
+      }
+      await sleep(own.integer(300));
+    }
+  }
+
   const work = Promise.all([
+    audit(random.fork('auditor')),
     ...books.map((id) => write(id, random.fork(`writer ${id}`))),
     ...Array.from({ length: readers }, (_, index) => read(random.fork(`reader ${index}`))),
   ]);
@@ -67,6 +85,7 @@ export function startWatch({ urls, random, books, readers, giveUp }: WatchOption
   return {
     counts,
     stale,
+    unbalanced,
     async stop() {
       stopped = true;
       await work;

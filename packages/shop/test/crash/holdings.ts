@@ -36,12 +36,8 @@ export function readFiles({ catalog, order }: Folders): Holdings {
   };
 }
 
-/** What a running shop says once recovery has logged what died unlogged, and its audit of that. */
-export async function interview({
-  urls,
-}: Pick<Shop, 'urls'>): Promise<Holdings & { readonly audit: unknown }> {
-  const audit = async () => (await ask({ request: `GET ${urls.order}/audit` })).body;
-  await until('nothing is pending', async () => field(await audit(), 'pending') === 0);
+/** The order log as a running shop shows it to its keeper. */
+export async function listOrders({ urls }: Pick<Shop, 'urls'>): Promise<LogRow[]> {
   const log: LogRow[] = [];
   for (let page: unknown[] = [{}]; page.length > 0; ) {
     const request = `GET ${urls.order}/orders?limit=1000&after=${log.length}`;
@@ -52,6 +48,16 @@ export async function interview({
       if (row !== undefined) log.push({ ...row, sale: Number(field(order, 'sale')) });
     }
   }
+  return log;
+}
+
+/** What a running shop says once recovery has logged what died unlogged, and its audit of that. */
+export async function interview({
+  urls,
+}: Pick<Shop, 'urls'>): Promise<Holdings & { readonly audit: unknown }> {
+  const audit = async () => (await ask({ request: `GET ${urls.order}/audit` })).body;
+  await until('nothing is pending', async () => field(await audit(), 'pending') === 0);
+  const log = await listOrders({ urls });
   const left = new Map<number, number>();
   for (const id of [1, 2, 3, 4]) {
     const { body } = await ask({ request: `GET ${urls.gateway}/info/${id}` });
