@@ -234,6 +234,7 @@ function flawed(flaw: Flaw): Create {
       if (flaw !== 'close does not wait') await ending;
     };
     return {
+      waiting: () => queue.length,
       add: (item) =>
         new Promise((resolve, reject) => {
           if (closed) return reject(new BatcherClosed());
@@ -417,4 +418,30 @@ t.test('when a bound is not a positive integer, then there is no batcher', async
     const bounds = { maxBatch: 1, maxQueue: 1, maxInFlight: bound };
     t.throws(() => createBatcher(flush, bounds), RangeError);
   }
+});
+
+t.test('when a batcher is watched, then it tells of its flushes and of who waits', async (t) => {
+  const sizes: number[] = [];
+  let release = () => {};
+  const flush = (items: readonly number[]) =>
+    new Promise<readonly string[]>((resolve) => {
+      release = () => resolve(items.map(String));
+    });
+  const batcher = createBatcher(flush, {
+    maxBatch: 2,
+    maxQueue: 9,
+    onFlush: (items) => sizes.push(items),
+    defer: (run) => run(),
+  });
+  const answered = [1, 2, 3, 4].map((item) => batcher.add(item));
+  t.same([sizes, batcher.waiting()], [[1], 3]);
+  const next = () => new Promise((resolve) => setImmediate(resolve));
+  release();
+  await next();
+  t.same([sizes, batcher.waiting()], [[1, 2], 1]);
+  release();
+  await next();
+  t.same([sizes, batcher.waiting()], [[1, 2, 1], 0]);
+  release();
+  t.same(await Promise.all(answered), ['1', '2', '3', '4']);
 });
