@@ -98,13 +98,12 @@ t.test(
     const bazar = createBazar({ baseUrl: busy.shop.urls.gateway });
     for (let count = 0; count < 5; count += 1) await bazar.purchase(1);
     take(/^order_log\.(csv|catalog)$/);
-    await t.rejects(
-      launchShop({ dataDir: copy, env: { LOG_LEVEL: 'error' } }),
-      (error: unknown) => {
-        t.type(error, StartError);
-        t.match(String(error), /the order log has sales up to \d+, but the catalog knows only \d+/);
-      },
+    const refusal = await launchShop({ dataDir: copy, env: { LOG_LEVEL: 'error' } }).then(
+      () => undefined,
+      (error: unknown) => error,
     );
+    t.type(refusal, StartError);
+    t.match(String(refusal), /the order log has sales up to \d+, but the catalog knows only \d+/);
   },
 );
 
@@ -114,7 +113,7 @@ t.test('when there can be no copy, then it is said why, and nothing is left', as
     [[], /Name the folder/],
     [[join(folder, 'taken'), folder], /taken is there already/],
     [[join(folder, 'copy'), join(folder, 'empty')], /empty holds no shop/],
-    [[join(folder, 'copy'), join(folder, 'nowhere')], /no such file or directory/],
+    [[join(folder, 'copy'), join(folder, 'nowhere')], /there is no folder .*nowhere/],
   ];
   for (const [args, expected] of refusals) {
     const { code, says } = await backUp(...args);
