@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { Failure } from '@bazar/contracts';
-import { DatabaseError } from '@bazar/postgres';
+import { DatabaseError, refusalOf } from '@bazar/postgres';
 import { ConfigError } from '@bazar/service';
 import { troubleOf } from '@bazar/storage';
 import { readMoveConfig } from './move/config.js';
@@ -45,7 +45,13 @@ function inWords(error: unknown): string {
   if (error instanceof ConfigError) return error.message;
   const isForPeople =
     error instanceof MoveRefused || error instanceof DatabaseError || error instanceof Failure;
-  const trouble = isForPeople ? error.message : troubleOf(error);
+  const trouble = isForPeople ? error.message : (refusedBy(error) ?? troubleOf(error));
   if (trouble === undefined) throw error;
   return `The shop cannot be moved: ${trouble.replace(/\.$/, '')}.`;
+}
+
+/** What somebody's own trigger says, or a constraint. */
+function refusedBy(error: unknown): string | undefined {
+  const isRefused = error instanceof Error && refusalOf(error) !== undefined;
+  return isRefused ? `PostgreSQL refuses it: ${error.message}` : undefined;
 }

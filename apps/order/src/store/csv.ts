@@ -168,7 +168,16 @@ interface Parts {
   readonly onBroken: CsvStoreOptions['onBroken'];
 }
 
-function createStore({ file, rows, reportRows, index, identity, room, lock, onBroken }: Parts): CsvStore {
+function createStore({
+  file,
+  rows,
+  reportRows,
+  index,
+  identity,
+  room,
+  lock,
+  onBroken,
+}: Parts): CsvStore {
   /** The orders that are not there yet, each once. */
   function fresh(orders: readonly LoggedOrder[]): LoggedOrder[] {
     const byId = new Map<string, LoggedOrder>();

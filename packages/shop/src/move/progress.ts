@@ -4,7 +4,7 @@ export interface Progress {
    * Hands on runs of rows, and says at times how many there were.
    * @param what half a sentence, as `orders`
    * @param about how many there will be
-   * @throws what the signal was aborted with
+   * @throws when somebody wants it to end
    */
   watch<Row>(
     what: string,
@@ -20,7 +20,7 @@ const grouped = (count: bigint | number) => count.toLocaleString('en-US');
 
 export function createProgress(
   say: (line: string) => void,
-  stop: AbortSignal,
+  assertWanted: () => void,
   monotonic: () => number = () => performance.now(),
 ): Progress {
   let saidAt = monotonic();
@@ -28,7 +28,7 @@ export function createProgress(
     async *watch(what, about, runs) {
       let count = 0;
       for await (const run of runs) {
-        stop.throwIfAborted();
+        assertWanted();
         yield run;
         count += run.length;
         if (monotonic() - saidAt < everyMs) continue;

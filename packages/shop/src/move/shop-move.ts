@@ -40,8 +40,11 @@ interface Targets {
  */
 export async function moveShop(config: MoveConfig, effects: MoveEffects): Promise<void> {
   const { DATA_DIR: folder, CATALOG_DATABASE_URL, ORDER_DATABASE_URL } = config;
+  const urls = [CATALOG_DATABASE_URL, ORDER_DATABASE_URL];
   const { say, stop } = effects;
-  const files = await openFiles(folder, say, createProgress(say, stop));
+  const journey = { ...effects, folder, to: urls.map(placeOf), isAhead: false };
+  const progress = createProgress(say, () => assertWanted(journey));
+  const files = await openFiles(folder, say, progress);
   try {
     stop.throwIfAborted();
     const log = (_level: string, sentence: string) => say(sentence);
@@ -49,8 +52,7 @@ export async function moveShop(config: MoveConfig, effects: MoveEffects): Promis
     try {
       const order = await openOrderTarget(ORDER_DATABASE_URL, log);
       try {
-        const to = [CATALOG_DATABASE_URL, ORDER_DATABASE_URL].map(placeOf);
-        await moveInto({ catalog, order }, files, { ...effects, folder, to });
+        await moveInto({ catalog, order }, files, journey);
       } finally {
         await order.close();
       }
@@ -71,28 +73,32 @@ function placeOf(url: string): string {
 interface Journey extends MoveEffects {
   readonly folder: string;
   readonly to: readonly string[];
+  /** Whether the orders are there for good, by this move or by one that was killed. */
+  isAhead: boolean;
+}
+
+/** Once the orders are there for good, the end is the only place where nothing is half done. */
+function assertWanted({ stop, isAhead }: Journey): void {
+  if (!isAhead) stop.throwIfAborted();
 }
 
 async function moveInto(targets: Targets, files: ShopFiles, journey: Journey): Promise<void> {
-  const { say, folder, to, stop } = journey;
+  const { say, folder, to } = journey;
   const { catalogId: id } = files.sums;
   const before = await readMoveNote(nodeDisk, folder);
-  const isBegun = await refuseElsewhere(before, targets, files, journey);
+  journey.isAhead = await refuseElsewhere(before, targets, files, journey);
   const note = { id, to };
   let noted = false;
   let there: Partial<ShopSums> = {};
-  /** Whether the orders are there for good, by this move or by one that was killed. */
-  let isAhead = isBegun;
 
   async function moveOrders(): Promise<void> {
     await targets.order.fill(files.rows, async (sums, wasNew) => {
       compare('order', files.sums, sums, wasNew);
       there = { ...there, ...sums };
       await targets.catalog.noteBegun();
-      // From here to the end it is a matter of moments, and nobody is asked any more.
-      stop.throwIfAborted();
+      assertWanted(journey);
     });
-    isAhead = true;
+    journey.isAhead = true;
   }
 
   try {
@@ -111,7 +117,7 @@ async function moveInto(targets: Targets, files: ShopFiles, journey: Journey): P
     if (isUnknown(error)) throw unknownEnd(error);
     // A note that stays all the same says what there is to do.
     if (noted) await restoreNote(folder, before).catch(() => undefined);
-    if (!isAhead) await targets.catalog.forgetBegun().catch(() => undefined);
+    if (!journey.isAhead) await targets.catalog.forgetBegun().catch(() => undefined);
     throw error;
   }
   await writeMoveNote(nodeDisk, folder, { ...note, isDone: true }).catch((cause: unknown) => {

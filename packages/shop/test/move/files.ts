@@ -67,10 +67,7 @@ export async function layDown(folder: string, options: Stocking): Promise<void> 
   await catalog.close();
 }
 
-async function sell(
-  catalog: CatalogStore,
-  sales: readonly Extract<Operation, { kind: 'sale' }>[],
-) {
+async function sell(catalog: CatalogStore, sales: readonly Extract<Operation, { kind: 'sale' }>[]) {
   const outcomes = await catalog.apply(sales);
   return sales.map(({ id: orderId, itemId }, index) => {
     const outcome = outcomes[index];
