@@ -53,6 +53,11 @@ function connect(t: Test, url: string): Database {
   return database;
 }
 
+/** A statement that is put together: a name cannot be a value. */
+function words(text: string): TemplateStringsArray {
+  return Object.assign([text], { raw: [text] });
+}
+
 /** How many rows each table holds; 0 also where there is no table. */
 async function rowsIn(pair: Pair): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
@@ -62,14 +67,10 @@ async function rowsIn(pair: Pair): Promise<Record<string, number>> {
   ] as const) {
     const database = connectDatabase(pair[name], { name: 'test' });
     for (const table of tables) {
-      // The count of a table whose name is a value; the tables may not be there yet.
-      const [row] = await database.read(
-        (sql) => sql<{ count: string | null }>`
-          SELECT (xpath('/row/count/text()', query_to_xml(format('SELECT count(*) FROM %s',
-            to_regclass(${table})), false, true, '')))[1]::text AS count
-          WHERE to_regclass(${table}) IS NOT NULL`,
-      );
-      counts[table] = Number(row?.count ?? 0);
+      const [row] = await database
+        .read((sql) => sql<{ count: number }>(words(`SELECT count(*) FROM ${table}`)))
+        .catch(() => []);
+      counts[table] = row?.count ?? 0;
     }
     await database.close();
   }
@@ -347,9 +348,7 @@ t.test('when a shop cannot be moved, then a sentence says why', async (t) => {
 /** Runs commands that are made of parts, as no statement of ours is. */
 async function run(database: Database, commands: readonly string[]): Promise<void> {
   await database.transaction(async (sql) => {
-    await sql`CREATE OR REPLACE FUNCTION run(command text) RETURNS void LANGUAGE plpgsql
-      AS $$ BEGIN EXECUTE command; END $$`;
-    for (const command of commands) await sql`SELECT run(${command})`;
+    for (const command of commands) await sql(words(command));
   });
 }
 
@@ -481,7 +480,10 @@ t.test(
     await run(connect(t, pair.catalog), ['CREATE TABLE unfinished_move (id integer)']);
     const release = await hold(t, pair.catalog, (sql) => sql`LOCK unfinished_move IN SHARE MODE`);
     const first = startMove(environmentOf(folder, pair));
-    t.ok(await reaches(first, async () => (await rowsIn(pair))['orders'] === 6000), first.output());
+    const log = connect(t, pair.order);
+    const isLogged = async () =>
+      (await log.read((sql) => sql`SELECT FROM orders LIMIT 1`)).length > 0;
+    t.ok(await reaches(first, isLogged), first.output());
     first.child.kill('SIGKILL');
     await first.ended;
     await release();
@@ -597,7 +599,7 @@ t.test('when a move is killed anywhere, then the next one comes to the end', asy
   assertMoved(t, await move(folder, await newPair(server)));
   const wholeMs = performance.now() - begun;
   rmSync(join(folder, note));
-  const pair = await newPair(server);
+  let pair = await newPair(server);
   const killedAt: number[] = [];
   for (let count = 0; count < 4; count += 1) {
     const moving = startMove(environmentOf(folder, pair));
@@ -607,7 +609,12 @@ t.test('when a move is killed anywhere, then the next one comes to the end', asy
     await Promise.race([sleep(afterMs), moving.ended]);
     moving.child.kill('SIGKILL');
     await moving.ended;
-    if (existsSync(join(folder, note))) break;
+    if (existsSync(join(folder, note))) {
+      // It came as far as that: the next one is killed on its way to another pair.
+      assertMoved(t, await move(folder, pair));
+      rmSync(join(folder, note));
+      pair = await newPair(server);
+    }
     const { [`${note}.next`]: _next, ...left } = contents(folder);
     t.same(left, files, 'the files can be sold from');
   }

@@ -69,14 +69,17 @@ export async function openFiles(
       );
     }
     const { catalogId, lastSale } = await catalog.operations(0, 1);
-    const rows = {
+    // There are other outcomes than sales as well, so that about is the word.
+    const rowsTo = (what: string) => ({
       catalogId,
       lastSale,
-      books: () => progress.watch('books', audit.books, pagesOf(catalog)),
-      outcomes: () => progress.watch('outcomes', audit.sale, catalog.outcomes()),
-      orders: () => progress.watch('orders', audit.logged, log.rows()),
-    };
-    const sums = { ...(await sumCatalog(rows)), ...(await sumOrders(rows)) };
+      books: () => progress.watch(`${what}books`, audit.books, pagesOf(catalog)),
+      outcomes: () => progress.watch(`${what}outcomes`, audit.sale, catalog.outcomes()),
+      orders: () => progress.watch(`${what}orders`, audit.logged, log.rows()),
+    });
+    const read = rowsTo('reading ');
+    const sums = { ...(await sumCatalog(read)), ...(await sumOrders(read)) };
+    const rows = rowsTo('');
     return { rows, sums, pending: audit.pending, reportRows: log.reportRows, close };
   } catch (error) {
     await close();
