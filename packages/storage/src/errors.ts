@@ -4,9 +4,7 @@ export class StorageError extends Error {
 }
 
 /** Another process is the writer of these files. */
-export class InUse extends StorageError {
-  override name = 'InUse';
-}
+export class InUse extends StorageError {}
 
 /** A table that cannot be read: `catalog_data.csv, line 17: quantity must be …`. */
 export class BadFile extends StorageError {
