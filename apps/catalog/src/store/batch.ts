@@ -170,7 +170,8 @@ async function record(
   return written.last_sale;
 }
 
-function columnsOf(stocks: readonly Stock[]) {
+/** Books by columns, for `unnest`. */
+export function columnsOf(stocks: readonly Stock[]) {
   return {
     ids: stocks.map(({ id }) => id),
     titles: stocks.map(({ title }) => title),
@@ -183,7 +184,8 @@ function columnsOf(stocks: readonly Stock[]) {
   };
 }
 
-function outcomeColumnsOf(records: readonly OutcomeRecord[]) {
+/** Outcomes by columns, for `unnest`; they are numbered from 1. */
+export function outcomeColumnsOf(records: readonly OutcomeRecord[]) {
   const sales = records.map((record) => (record.kind === 'sale' ? record : undefined));
   return {
     ids: records.map(({ id }) => id),

@@ -121,7 +121,7 @@ async function append(database: Database, orders: readonly LoggedOrder[]): Promi
   const unique = [...new Map(orders.toReversed().map((order) => [order.orderId, order])).values()];
   for (let count = 1; ; count += 1) {
     try {
-      await database.transaction((sql) => insert(sql, unique));
+      await database.transaction((sql) => insertOrders(sql, unique));
       return;
     } catch (error) {
       // A number is taken: by another order, or by this one, which another replica logged just now.
@@ -135,7 +135,8 @@ async function append(database: Database, orders: readonly LoggedOrder[]): Promi
   }
 }
 
-async function insert(sql: Sql, orders: readonly LoggedOrder[]): Promise<void> {
+/** Adds the orders that are not there yet. */
+export async function insertOrders(sql: Sql, orders: readonly LoggedOrder[]): Promise<void> {
   // In one order by everybody, so that nobody waits in a circle.
   await sql`INSERT INTO orders (order_id, sale, item_id, title, price, timestamp)
     SELECT * FROM unnest(${orders.map(({ orderId }) => orderId)}::uuid[],
