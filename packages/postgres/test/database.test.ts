@@ -229,13 +229,45 @@ t.test('when a server takes the connection and says nothing, then it is given up
   t.same(await database.ids(), []);
 });
 
+t.test('when the name leads to a server that can only be read, then nothing is read', async (t) => {
+  const direct = await newDatabase();
+  const { line, url } = await newLine(t, direct);
+  const database = connect(t, url);
+  await database.add(1);
+  await Promise.all([1, 2, 3].map(() => database.ids()));
+  const keeper = connect(t, server.url('postgres'));
+  const name = new URL(direct).pathname.slice(1);
+  const change = (what: string) =>
+    keeper.read((sql) => sql(words(`ALTER DATABASE ${name} ${what}`)));
+  await change('SET default_transaction_read_only = on');
+  t.same(await database.ids(), [1], 'connections from before are to the primary still');
+  line.cut();
+  t.match(await failureOf(database.ids()), { code: 'unavailable', nothingDone: true });
+  t.match(await failureOf(database.add(2)), { code: 'unavailable', nothingDone: true });
+  await change('RESET default_transaction_read_only');
+  await database.add(3);
+  t.same(await database.ids(), [1, 3], 'and with the primary all is well again');
+});
+
+t.test('when the database has another isolation by default, then we have ours', async (t) => {
+  const url = await newDatabase();
+  const name = new URL(url).pathname.slice(1);
+  await connect(t, url).read((sql) =>
+    sql(words(`ALTER DATABASE ${name} SET default_transaction_isolation = 'serializable'`)),
+  );
+  const found = await connect(t, url).transaction(
+    (sql) => sql`SELECT current_setting('transaction_isolation') AS isolation`,
+  );
+  t.match(found, [{ isolation: 'read committed' }]);
+});
+
 t.test('when too many want a connection, then the last ones are refused at once', async (t) => {
   const database = connect(t, await newDatabase(), {
     connections: 2,
     maxWaiting: 3,
     waitMs: 400,
   });
-  const sleep = () => database.read((sql) => sql`SELECT pg_sleep(0.8)`);
+  const sleep = () => database.transaction((sql) => sql`SELECT pg_sleep(0.8)`);
   const sleeping = [sleep(), sleep()];
   const waiting = [1, 2, 3].map((id) => failureOf(database.add(id)));
   t.match(await failureOf(database.add(4)), { code: 'overloaded', nothingDone: true });
@@ -368,7 +400,6 @@ t.test('when a database does not do, then a sentence says why, without its passw
   const name = new URL(url).pathname.slice(1);
   await run(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
   t.match(await refusal(url), /can only be read: name the primary server/);
-  await run(`SELECT set_config('default_transaction_read_only', 'off', false)`);
   const other = await newDatabase();
   await connect(t, other).read((sql) =>
     sql(
