@@ -48,6 +48,8 @@ t.test('when readers are many, then two connections are left to who writes', asy
     order.push('write');
     return link;
   });
+  // Both have begun to wait by then.
+  await new Promise((resolve) => setImmediate(resolve));
   for (const reader of readers) pool.give(reader);
   const links = await Promise.all([third, late]);
   t.same(order, ['write', 'read'], 'and who writes comes first');
