@@ -107,7 +107,8 @@ async function note(sql: Sql, { records }: StagedBatch, batch: string | undefine
   const titles = changed.some(({ kind }) => kind === 'addition');
   await sql`INSERT INTO announcements (batch, books, titles)
     VALUES (${batch}, ${[...new Set(books)]}::bigint[], ${titles})
-    ON CONFLICT (batch) DO NOTHING`;
+    ON CONFLICT (batch) DO UPDATE SET books = announcements.books || excluded.books,
+      titles = announcements.titles OR excluded.titles`;
 }
 
 /** Lays down the new books of a batch. Their ids are ours since `lockNextId`. */

@@ -260,7 +260,14 @@ function createStore({
       }
       return { copies, lacking };
     },
-    orderOfSale: async (sale) => index.orderOf(sale),
+    async ordersOfSales(sales) {
+      const orders = new Map<number, string>();
+      for (const sale of sales) {
+        const orderId = index.orderOf(sale);
+        if (orderId !== undefined) orders.set(sale, orderId);
+      }
+      return orders;
+    },
     assertRoom: room.assert,
     catalogId: async () => identity.catalogId,
     adoptCatalog: (catalogId) => identity.adopt(catalogId),
