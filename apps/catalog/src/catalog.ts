@@ -223,7 +223,8 @@ async function sellOne(
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.status >= 500) onFailure?.(error, operation);
-    return { operation_id, result: 'failed', problem: itemProblem(error) };
+    // Behind a catalog there is nobody but what it keeps its books in.
+    return { operation_id, result: 'failed', problem: itemProblem(error, true) };
   }
 }
 

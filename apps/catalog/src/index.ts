@@ -9,5 +9,12 @@ export {
   type SharedLeaseEffects,
   type SharedLeases,
 } from './shared-leases.js';
-export { openCsvStore } from './store/csv.js';
-export type { CatalogStore, Operation, Outcome } from './store.js';
+export { type CsvStore, openCsvStore } from './store/csv.js';
+export {
+  type CatalogRows,
+  type CatalogSums,
+  type CatalogTarget,
+  openCatalogTarget,
+  sumCatalog,
+} from './store/move.js';
+export type { CatalogStore, Operation, Outcome, Stock } from './store.js';

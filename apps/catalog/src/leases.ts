@@ -27,7 +27,7 @@ export interface LeaseEffects {
 export interface Leases {
   /**
    * Confirms a lease, or gives a new one.
-   * @throws Failure `unavailable` while the gateway does not answer at its address
+   * @throws Failure `lease_unknown` while the gateway does not answer at its address
    */
   renew(request: LeaseRequest): Promise<string>;
   /** The gateway serves nothing under this lease any more: nobody has to wait for it. */
@@ -182,7 +182,8 @@ export function createLeases(effects: LeaseEffects): Leases {
   return {
     async renew({ instance, url, epoch }) {
       const row = rows.get(instance);
-      if (row?.suspended) throw new Failure('unavailable', 'this gateway owes an acknowledgement');
+      if (row?.suspended)
+        throw new Failure('lease_unknown', 'this gateway owes an acknowledgement');
       if (row !== undefined && row.epoch === epoch && row.url === url) {
         row.confirmedAt = monotonic();
         return epoch;
@@ -190,7 +191,7 @@ export function createLeases(effects: LeaseEffects): Leases {
       try {
         await invalidate(url, { instance, ...nothing }, policy.probeMs);
       } catch (cause) {
-        throw new Failure('unavailable', `this gateway does not answer at ${url}`, { cause });
+        throw new Failure('lease_unknown', `this gateway does not answer at ${url}`, { cause });
       }
       // What the row before it was owed is still owed: writers who wait there go on waiting. And
       // should this request be a late one, then the gateway goes on under that row's lease, which

@@ -191,16 +191,16 @@ export function createSharedLeases(effects: SharedLeaseEffects): SharedLeases {
   return {
     async renew({ instance, url, epoch }) {
       const row = await registry.find(instance);
-      if (row?.evicting) throw new Failure('unavailable', 'this gateway owes an acknowledgement');
+      if (row?.evicting) throw new Failure('lease_unknown', 'this gateway owes an acknowledgement');
       if (row !== undefined && row.epoch === epoch && row.url === url) return epoch;
       try {
         await invalidate(url, { instance, ...nothing }, policy.probeMs);
       } catch (cause) {
-        throw new Failure('unavailable', `this gateway does not answer at ${url}`, { cause });
+        throw new Failure('lease_unknown', `this gateway does not answer at ${url}`, { cause });
       }
       const granted = newId();
       if (!(await registry.grant(instance, granted, url))) {
-        throw new Failure('unavailable', 'this gateway owes an acknowledgement');
+        throw new Failure('lease_unknown', 'this gateway owes an acknowledgement');
       }
       log('info', `the gateway at ${url} has a lease`);
       return granted;

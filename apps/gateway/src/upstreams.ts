@@ -6,6 +6,7 @@ import {
   type LeaseEnd,
   orderInternal,
   outcomesUnknown,
+  ownFailure,
 } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
 import {
@@ -115,6 +116,8 @@ export function purchaseThrough(purchases: Asked<typeof orderInternal>): Purchas
       async (replica, { timeoutMs, spentMs, mayBeDone }) => {
         const items = spentMs > 0 ? aged(operations, spentMs) : [...operations];
         const { body } = await replica.purchases({ body: { purchases: items } }, { timeoutMs });
+        const failure = ownFailure(body.outcomes);
+        if (failure !== undefined) throw failure;
         return mayBeDone ? outcomesUnknown(body.outcomes) : body.outcomes;
       },
       { timeoutMs: batchTimeoutMs(operations), attemptTimeoutMs: policy.purchaseAttemptMs },

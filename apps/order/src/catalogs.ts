@@ -3,6 +3,7 @@ import {
   batchTimeoutMs,
   catalogInternal,
   outcomesUnknown,
+  ownFailure,
   patienceMs,
   type SaleOperation,
   type SaleOutcome,
@@ -76,6 +77,8 @@ export function callsThrough(
         async (catalog, { timeoutMs, spentMs, mayBeDone }) => {
           const updates = spentMs > 0 ? aged(operations, spentMs) : [...operations];
           const { body } = await catalog.updates({ body: { updates } }, { timeoutMs });
+          const failure = ownFailure(body.outcomes);
+          if (failure !== undefined) throw failure;
           return mayBeDone ? outcomesUnknown(body.outcomes) : body.outcomes;
         },
         { timeoutMs: batchTimeoutMs(operations), attemptTimeoutMs: policy.saleAttemptMs },

@@ -9,5 +9,13 @@ export {
   type Feed,
   type Recovery,
 } from './recovery.js';
-export { openCsvStore } from './store/csv.js';
+export { type CsvStore, openCsvStore } from './store/csv.js';
+export {
+  type OrderRows,
+  type OrderSums,
+  type OrderTarget,
+  openOrderTarget,
+  sumOrders,
+} from './store/move.js';
+export type { OrderLine } from './store/scan.js';
 export type { LoggedOrder, OrderStore } from './store.js';

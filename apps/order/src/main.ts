@@ -116,6 +116,8 @@ await runMain(async () => {
     readFeed: catalogs.readFeed,
     recover: purchases.recover,
     isInFlight: purchases.isInFlight,
+    // A purchase takes this long when the lease of a gateway that has died must run out.
+    patienceMs: config.DATABASE_URL === undefined ? 0 : 2000,
     after,
     log(level, sentence, cause) {
       // What other services are expected to fail at needs no stack; what nobody foresaw does.

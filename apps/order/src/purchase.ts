@@ -93,14 +93,26 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
     }
   }
 
+  /** Failures of this service itself, and of none behind it. */
+  const own = new WeakSet<Failure>();
+
+  async function noteOwn<Result>(work: Promise<Result>): Promise<Result> {
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof Failure) own.add(error);
+      throw error;
+    }
+  }
+
   async function make(operation: PurchaseOperation): Promise<PurchaseOutcome> {
     const { order_id, item_id } = operation;
-    const known = await store.find(order_id);
+    const known = await noteOwn(store.find(order_id));
     if (known !== undefined) {
       if (known.itemId !== item_id) throw keyReused(order_id);
       return soldOutcome(known, true);
     }
-    await assertAble();
+    await noteOwn(assertAble());
     const outcome = await sales.ask(toSale(operation));
     if (outcome.result === 'failed') {
       throw toldOfItem(outcome.problem);
@@ -123,7 +135,7 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
         // One purchase that cannot be answered must not take the others of its batch with it.
         const failure = error instanceof Failure ? error : mistake(error);
         if (failure.status >= 500 || accusesUs(failure)) onFailure?.(failure, operation);
-        return failedOutcome(operation, failure);
+        return failedOutcome(operation, failure, own.has(failure));
       }
     },
     async recover(order_id, item_id) {

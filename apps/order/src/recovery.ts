@@ -24,7 +24,14 @@ export interface RecoveryEffects {
   /** Submits a sale again and logs it after the catalog's answer. */
   readonly recover: (orderId: string, itemId: number) => Promise<void>;
   readonly isInFlight: (orderId: string) => boolean;
+  /**
+   * How long a sale may be lacking before it is taken for lost: as long as it is in nobody's hands
+   * here, but may be in another replica's. 0 where there are no others.
+   */
+  readonly patienceMs?: number;
   readonly after: After;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now?: () => number;
   readonly log: (level: 'info' | 'warn', sentence: string, cause?: unknown) => void;
   /** Called once, when the log and the catalog contradict each other: the service must stop. */
   readonly onContradiction: (contradiction: Contradiction) => void;
@@ -62,7 +69,10 @@ export interface Recovery {
 }
 
 export function createRecovery(effects: RecoveryEffects): Recovery {
-  const { store, readFeed, recover, isInFlight, after, log } = effects;
+  const { store, readFeed, recover, isInFlight, patienceMs = 0, after, log } = effects;
+  const { now = () => performance.now() } = effects;
+  /** When each sale was found lacking first. */
+  let lackingSince = new Map<number, number>();
   let obstacle: string | undefined = 'the order log has not been compared with the catalog yet';
   /** Why the last look failed, if it did. */
   let failure: string | undefined;
@@ -81,12 +91,19 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
     const waitMs = obstacle === undefined && failure === undefined ? policy.waitMs : 0;
     const feed = await readFeed(watermark, policy.pageSales, waitMs, stopping.signal);
     await compareWithFeed(store, feed, reach);
-    if (obstacle !== undefined) log('info', `the order log agrees with catalog ${feed.catalog_id}`);
+    // Whoever was about to log these when we were away is away as well, or has done it by now.
+    const isFirst = obstacle !== undefined;
+    if (isFirst) log('info', `the order log agrees with catalog ${feed.catalog_id}`);
     obstacle = undefined;
     const { lacking } = await store.sales(watermark, feed.operations.at(-1)?.sale ?? watermark);
-    const numbers = new Set(lacking);
+    const time = now();
+    lackingSince = new Map(lacking.map((sale) => [sale, lackingSince.get(sale) ?? time]));
+    const isLost = (sale: number) => {
+      const since = lackingSince.get(sale);
+      return since !== undefined && (isFirst || time - since >= patienceMs);
+    };
     const lost = feed.operations.filter(
-      ({ sale, operation_id }) => numbers.has(sale) && !isInFlight(operation_id),
+      ({ sale, operation_id }) => isLost(sale) && !isInFlight(operation_id),
     );
     gap = lost.length;
     if (lost.length === 0 || !(await recoverAll(lost))) return false;
@@ -196,8 +213,9 @@ export async function compareWithFeed(
         'is then logged again',
     );
   }
+  const orders = await store.ordersOfSales(feed.operations.map(({ sale }) => sale));
   for (const { sale, operation_id } of feed.operations) {
-    const orderId = await store.orderOfSale(sale);
+    const orderId = orders.get(sale);
     if (orderId !== undefined && orderId !== operation_id) {
       throw new Contradiction(
         `sale ${sale} is order ${orderId} in the order log, but ${operation_id} in the catalog`,

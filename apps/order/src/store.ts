@@ -34,8 +34,8 @@ export interface OrderStore {
   reach(): Promise<{ watermark: number; lastSale: number }>;
   /** The sales above `from` and up to `to`, at one moment. */
   sales(from: number, to: number): Promise<LoggedSales>;
-  /** The order that has this sale number. */
-  orderOfSale(sale: number): Promise<string | undefined>;
+  /** The orders that have these sale numbers, by number; those that are logged. */
+  ordersOfSales(sales: readonly number[]): Promise<ReadonlyMap<number, string>>;
   /**
    * Resolves when a row could be written now.
    * @throws Failure `storage_full` while the last write found no room and a probe finds none, and

@@ -222,6 +222,32 @@ t.test('when a keeper puts an older copy back, then the watermark follows it', a
   t.same(await store.reach(), { watermark: 2, lastSale: 2 });
 });
 
+t.test(
+  'when rows are lost and others logged before anybody looks, then the hole is seen',
+  async (t) => {
+    const place = createPlace(server.newDatabase);
+    const store = await openNew(t, place);
+    await store.append(ordersOf(1, 2, 3, 4));
+    t.same(await store.reach(), { watermark: 4, lastSale: 4 });
+    await (await keeperOf(t, place))('DELETE FROM orders WHERE sale > 2');
+    await store.append(ordersOf(5));
+    t.same(await store.reach(), { watermark: 2, lastSale: 5 });
+  },
+);
+
+t.test('when an order is there as another sale, then it is not passed over', async (t) => {
+  const place = createPlace(server.newDatabase);
+  const store = await openNew(t, place);
+  const [first, second] = ordersOf(1, 2);
+  if (first === undefined || second === undefined) throw new TypeError('there are two orders');
+  await store.append([first]);
+  await store.append([first]);
+  await t.rejects(store.append([{ ...first, sale: 2 }]), /is there as sale 1, and was sold as/);
+  await t.rejects(store.append([second, { ...first, itemId: 9 }]), { name: 'StorageError' });
+  t.equal(place.broken.length, 2, 'the process has to stop');
+  t.same(await store.reach(), { watermark: 1, lastSale: 1 }, 'and nothing of them was kept');
+});
+
 t.test('when a database is not the order log’s, then the start is refused', async (t) => {
   const place = createPlace(server.newDatabase);
   await (await place.open()).close();

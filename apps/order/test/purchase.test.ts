@@ -383,6 +383,7 @@ t.test('when the service may not sell yet, then it repeats answers and no more',
     code: 'unavailable',
     detail: 'not yet',
     nothing_done: true,
+    own: true,
   });
   await shop.purchases.purchase(wish);
   t.match(await closed.purchase(wish), { result: 'sold', replayed: true });

@@ -61,10 +61,10 @@ export async function differences(
   const copies: Record<number, number> = {};
   const lacking: number[] = [];
   const numbers = Array.from({ length: lastSale + 1 }, (_, index) => index + 1);
-  const owners = await Promise.all(numbers.map((sale) => store.orderOfSale(sale)));
+  const owners = await store.ordersOfSales(numbers);
   for (const sale of numbers) {
     const order = bySale.get(sale);
-    compare('orderOfSale', owners[sale - 1], order?.orderId);
+    compare('ordersOfSales', owners.get(sale), order?.orderId);
     if (order === undefined) lacking.push(sale);
     else copies[order.itemId] = (copies[order.itemId] ?? 0) + 1;
   }

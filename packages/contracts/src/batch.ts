@@ -90,3 +90,20 @@ export function outcomesUnknown<
     return { ...outcome, problem: { code, detail } };
   });
 }
+
+/**
+ * Why a whole batch came to nothing at the replica itself, as one that cannot reach its database; such
+ * a one is fast, and would draw all calls to itself. Undefined as soon as one item got an answer that
+ * stands, or failed at what is behind the replica, for then another one would do no better.
+ */
+export function ownFailure(
+  outcomes: readonly { readonly result: string; readonly problem?: ItemProblem }[],
+): Failure | undefined {
+  const problems = outcomes.map(({ problem }) => problem);
+  const isOwn = (problem: ItemProblem | undefined) =>
+    problem?.own === true && (problem.code === 'unavailable' || problem.code === 'overloaded');
+  const [first] = problems;
+  if (first === undefined || !problems.every(isOwn)) return undefined;
+  const nothingDone = problems.every((problem) => problem?.nothing_done === true);
+  return new Failure(first.code, first.detail, { foreign: true, nothingDone });
+}

@@ -14,7 +14,7 @@ export const failures = {
   route_not_found: { status: 404, title: 'There is no such route' },
   method_not_allowed: { status: 405, title: 'The route does not take this method' },
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
-  lease_unknown: { status: 409, title: 'The lease is not of this gateway' },
+  lease_unknown: { status: 409, title: 'The gateway has no such lease, or may not have one now' },
   stock_below_zero: { status: 409, title: 'The update would take the stock below zero' },
   body_too_large: { status: 413, title: 'The body is too large' },
   url_too_long: { status: 414, title: 'The URL is too long' },

@@ -30,6 +30,11 @@ export const ItemProblem = Type.Object(
     nothing_done: Type.Optional(
       Type.Literal(true, { description: 'The item was refused before anything was done for it.' }),
     ),
+    own: Type.Optional(
+      Type.Literal(true, {
+        description: 'The replica that answers could not work itself: another one may.',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -91,8 +96,16 @@ export function accusesUs(failure: unknown): boolean {
 }
 
 /** A failed item of a batch as it travels. */
-export function itemProblem({ code, message: detail, nothingDone }: Failure): ItemProblem {
-  return { code, detail, ...(nothingDone && { nothing_done: true as const }) };
+export function itemProblem(
+  { code, message: detail, nothingDone }: Failure,
+  isOwn = false,
+): ItemProblem {
+  return {
+    code,
+    detail,
+    ...(nothingDone && { nothing_done: true as const }),
+    ...(isOwn && { own: true as const }),
+  };
 }
 
 /** The failure of an item, as the service behind told it. */

@@ -196,6 +196,7 @@ export {
   batchTimeoutMs,
   matchOutcomes,
   outcomesUnknown,
+  ownFailure,
   patienceMs,
   within,
 } from './batch.js';

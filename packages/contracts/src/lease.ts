@@ -70,7 +70,7 @@ export const leases = {
         'The lease, valid from the moment it was asked for',
         Type.Object({ epoch: OperationId }),
       ),
-      ...fails('unauthorized', 'forbidden', ...bodyFailures),
+      ...fails('unauthorized', 'forbidden', 'lease_unknown', ...bodyFailures),
     },
   },
 } as const;

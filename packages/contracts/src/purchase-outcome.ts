@@ -45,8 +45,9 @@ export function purchaseFailure(failure: Failure, orderId: string): Failure {
 export function failedOutcome(
   { order_id }: Pick<PurchaseOperation, 'order_id'>,
   failure: Failure,
+  isOwn = false,
 ): PurchaseOutcome {
-  return { order_id, result: 'failed', problem: itemProblem(failure) };
+  return { order_id, result: 'failed', problem: itemProblem(failure, isOwn) };
 }
 
 /**

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '@bazar/contracts';
 import { type Link, openLink, type Sql } from './link.js';
 import { createPool } from './pool.js';
-import { failureOf, isConflict, LinkLost, refusalOf } from './trouble.js';
+import { failureOf, isConflict, isUnknown, LinkLost, refusalOf } from './trouble.js';
 
 export interface DatabaseOptions {
   /** What the database shows of us among its connections. */
@@ -68,14 +68,20 @@ export function connectDatabase(url: string, options: DatabaseOptions): Database
   const pool = createPool({ open: () => openLink({ url, ...bounds }), ...bounds });
 
   /** Runs something on a link, and over again on what a repeat is known to be safe and useful. */
-  async function attempt<Result>(run: (link: Link) => Promise<Result>): Promise<Result> {
+  async function attempt<Result>(
+    use: 'read' | 'write',
+    run: (link: Link) => Promise<Result>,
+  ): Promise<Result> {
     let isNew = false;
     for (let count = 1; ; count += 1) {
-      const link = await pool.take(isNew);
+      const link = await pool.take(use, isNew);
       const wasResting = link.wasAnswered();
       try {
-        return await run(link);
+        return await (wasResting ? run(link) : runFirst(link, run));
       } catch (error) {
+        if (refusalOf(error) === readOnly) link.destroy('it can only be read');
+        // What ended one connection has often ended all: each would cost somebody its silence.
+        if (!link.isUsable()) pool.forget();
         // A link that rested may have died long ago; the server need not be away for that. Where
         // nothing came at all, the time is up that somebody should wait.
         isNew = error instanceof LinkLost && !error.wasSilent && wasResting;
@@ -90,8 +96,8 @@ export function connectDatabase(url: string, options: DatabaseOptions): Database
   }
 
   return {
-    read: (work) => attempt((link) => work(link.sql)),
-    transaction: (work) => attempt((link) => runTransaction(link, work)),
+    read: (work) => attempt('read', (link) => work(link.sql)),
+    transaction: (work) => attempt('write', (link) => runTransaction(link, work)),
     async settle(run) {
       const until = monotonic() + policy.settleMs;
       let unknown: Failure | undefined;
@@ -111,7 +117,7 @@ export function connectDatabase(url: string, options: DatabaseOptions): Database
     async hasRoom() {
       try {
         // The table is dropped with its file before anybody sees it.
-        await attempt((link) =>
+        await attempt('write', (link) =>
           runTransaction(
             link,
             (sql) => sql`CREATE TEMPORARY TABLE room ON COMMIT DROP AS
@@ -126,6 +132,32 @@ export function connectDatabase(url: string, options: DatabaseOptions): Database
     close: () => pool.close(),
     destroy: () => pool.destroy(),
   };
+}
+
+/** SQLSTATE of a write where only reading goes. */
+const readOnly = '25006';
+
+/**
+ * Runs something on a new connection, and makes sure meanwhile that it led to a server that takes
+ * writes: behind a name that has moved there may be a standby, which shows what was before. A
+ * primary that becomes a standby ends its connections, so that once is enough.
+ */
+async function runFirst<Result>(link: Link, run: (link: Link) => Promise<Result>): Promise<Result> {
+  const fits = assertPrimary(link);
+  fits.catch(() => {});
+  const result = await run(link);
+  await fits;
+  return result;
+}
+
+/** @throws LinkLost for a server that can only be read, whose connection is then given up */
+async function assertPrimary(link: Link): Promise<void> {
+  const [server] = await link.sql<{ standby: boolean; readonly: string }>`
+    SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') AS readonly`;
+  if (server?.standby === false && server.readonly === 'off') return;
+  const reason = 'this server can only be read';
+  link.destroy(reason);
+  throw new LinkLost(reason);
 }
 
 /** @throws Failure for a commit of which nobody knows; else what went wrong, and it was undone */
@@ -146,6 +178,10 @@ export async function runTransaction<Result>(
     return result;
   } catch (error) {
     if (error instanceof LinkLost) throw isCommitting ? (failureOf(error, true) ?? error) : error;
+    if (isCommitting && isUnknown(error)) {
+      link.destroy('nobody knows what came of its commit');
+      throw failureOf(error, true) ?? error;
+    }
     // A refused COMMIT has ended the transaction already, and kept nothing.
     if (!isCommitting || refusalOf(error) === undefined) await rollBack(link);
     throw error;

@@ -63,6 +63,8 @@ function createDriver(
       statement_timeout: statementTimeoutMs,
       // Whoever is stopped amid a transaction must not hold its locks for ever.
       idle_in_transaction_session_timeout: statementTimeoutMs,
+      // Whatever the database's own default: each statement has to see what was committed before it.
+      default_transaction_isolation: 'read committed',
     },
     types: {
       ...arrays,

@@ -39,16 +39,18 @@ export async function migrate(url: string, options: MigrationOptions): Promise<v
   const { owner, log, patienceMs = policy.patienceMs, pause = sleep } = options;
   const started = performance.now();
   for (let isFirst = true; ; isFirst = false) {
-    const link = openLink({ url, name: `bazar ${owner} start`, ...policy });
+    let link: Link | undefined;
     try {
-      const versions = await runTransaction(link, (sql) => migrateLocked(link, sql, options));
+      link = openLink({ url, name: `bazar ${owner} start`, ...policy });
+      const start = link;
+      const versions = await runTransaction(start, (sql) => migrateLocked(start, sql, options));
       if (versions.length > 0) {
         log('info', `the database has the tables of version ${versions.at(-1)} now`);
       }
       await link.end();
       return;
     } catch (error) {
-      link.destroy('the start failed');
+      link?.destroy('the start failed');
       const trouble = new DatabaseError(sentenceOf(error, url), { cause: error });
       if (!isAway(error) || performance.now() - started > patienceMs) throw trouble;
       if (isFirst) log('warn', `${trouble.message}; trying again`);
@@ -60,7 +62,7 @@ export async function migrate(url: string, options: MigrationOptions): Promise<v
 /** Resolves to the versions that the database did not have yet. */
 async function migrateLocked(link: Link, sql: Sql, options: MigrationOptions): Promise<number[]> {
   await sql`SELECT pg_advisory_xact_lock(${lockNumber})`;
-  const schema = await assertFit(sql, options.owner);
+  const schema = await assertFit(sql, options);
   const postgrator = new Postgrator({
     driver: 'pg',
     migrationPattern: `${fileURLToPath(options.folder).replaceAll(/[*?[\]{}()!+@]/g, '\\$&')}*.sql`,
@@ -83,17 +85,28 @@ async function migrateLocked(link: Link, sql: Sql, options: MigrationOptions): P
 const versionTable = (owner: string) => `bazar_${owner}_version`;
 
 /** Resolves to the schema that the tables are in. */
-async function assertFit(sql: Sql, owner: string): Promise<string> {
+async function assertFit(
+  sql: Sql,
+  { owner, log }: Pick<MigrationOptions, 'owner' | 'log'>,
+): Promise<string> {
   const [is] = await sql<{
     schema: string | null;
     encoding: string;
     readonly: string;
     careless: string | null;
+    temporary: boolean;
+    async: number;
+    sync: number;
   }>`SELECT current_schema() AS schema,
       current_setting('server_encoding') AS encoding,
       current_setting('transaction_read_only') AS readonly,
       (SELECT string_agg(name || ' = ' || setting, ', ') FROM pg_settings
-        WHERE name IN ('fsync', 'synchronous_commit') AND setting = 'off') AS careless`;
+        WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
+          OR name = 'synchronous_commit' AND setting = 'local'
+            AND current_setting('synchronous_standby_names') <> '') AS careless,
+      has_database_privilege(current_database(), 'TEMPORARY') AS temporary,
+      (SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'async') AS async,
+      (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) AS sync`;
   if (is === undefined || is.schema === null || !/^[a-z_][a-z0-9_]*$/.test(is.schema)) {
     throw new DatabaseError('there is no schema for our tables on its search_path');
   }
@@ -101,6 +114,15 @@ async function assertFit(sql: Sql, owner: string): Promise<string> {
   if (is.readonly === 'on') throw new DatabaseError('it can only be read: name the primary server');
   if (is.careless !== null) {
     throw new DatabaseError(`it may lose what it has acknowledged (${is.careless})`);
+  }
+  // With such a table it is found out whether there is room again.
+  if (!is.temporary) throw new DatabaseError('this user may not make temporary tables there');
+  if (is.async > 0 && is.sync === 0) {
+    log(
+      'warn',
+      'the standbys of this database follow asynchronously: a failover to one of them may lose ' +
+        'purchases that were acknowledged (synchronous_standby_names)',
+    );
   }
   const others = await sql<{ name: string }>`SELECT table_name AS name
     FROM information_schema.tables

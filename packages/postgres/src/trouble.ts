@@ -32,6 +32,15 @@ export function isConflict(error: unknown): boolean {
 }
 
 /**
+ * Refused with words, but nobody knows what was done: a statement whose completion is unknown, and a
+ * connection exception between the server and what it keeps its rows on. PostgreSQL itself says
+ * neither of a COMMIT; clusters that speak its language do.
+ */
+export function isUnknown(error: unknown): boolean {
+  return /^(40003|08)/.test(refusalOf(error) ?? '');
+}
+
+/**
  * Codes, or their first letters, of what says nothing of the statement but that the server cannot
  * do it now: no resources (53), stopped or stopping (57P), an operator or the time limit (57014), a
  * lock that was not to be had (55P03), a failing disk (58), a standby (25006), rights that were
@@ -45,7 +54,7 @@ const away = /^(08|53|57014|57P0|55P03|58|25006|28|42501|3D)/;
  * @param isCommitting true once COMMIT was sent
  */
 export function failureOf(error: unknown, isCommitting: boolean): Failure | undefined {
-  if (error instanceof LinkLost) {
+  if (error instanceof LinkLost || (isCommitting && isUnknown(error))) {
     return isCommitting
       ? new Failure('unavailable', 'the database did not say whether it has it', { cause: error })
       : unavailable('the database cannot be reached', error);

@@ -6,7 +6,13 @@ import { Failure } from '@bazar/contracts';
 import { openLine } from '@bazar/simulation/line';
 import { type PostgresServer, startPostgres } from '@bazar/simulation/postgres';
 import t, { type Test } from 'tap';
-import { connectDatabase, type DatabaseOptions, migrate } from '../src/index.js';
+import {
+  connectDatabase,
+  createDigest,
+  type DatabaseOptions,
+  migrate,
+  sendRows,
+} from '../src/index.js';
 
 const server = await startPostgres({ deadlock_timeout: '50ms' });
 t.teardown(() => server.remove());
@@ -223,13 +229,45 @@ t.test('when a server takes the connection and says nothing, then it is given up
   t.same(await database.ids(), []);
 });
 
+t.test('when the name leads to a server that can only be read, then nothing is read', async (t) => {
+  const direct = await newDatabase();
+  const { line, url } = await newLine(t, direct);
+  const database = connect(t, url);
+  await database.add(1);
+  await Promise.all([1, 2, 3].map(() => database.ids()));
+  const keeper = connect(t, server.url('postgres'));
+  const name = new URL(direct).pathname.slice(1);
+  const change = (what: string) =>
+    keeper.read((sql) => sql(words(`ALTER DATABASE ${name} ${what}`)));
+  await change('SET default_transaction_read_only = on');
+  t.same(await database.ids(), [1], 'connections from before are to the primary still');
+  line.cut();
+  t.match(await failureOf(database.ids()), { code: 'unavailable', nothingDone: true });
+  t.match(await failureOf(database.add(2)), { code: 'unavailable', nothingDone: true });
+  await change('RESET default_transaction_read_only');
+  await database.add(3);
+  t.same(await database.ids(), [1, 3], 'and with the primary all is well again');
+});
+
+t.test('when the database has another isolation by default, then we have ours', async (t) => {
+  const url = await newDatabase();
+  const name = new URL(url).pathname.slice(1);
+  await connect(t, url).read((sql) =>
+    sql(words(`ALTER DATABASE ${name} SET default_transaction_isolation = 'serializable'`)),
+  );
+  const found = await connect(t, url).transaction(
+    (sql) => sql`SELECT current_setting('transaction_isolation') AS isolation`,
+  );
+  t.match(found, [{ isolation: 'read committed' }]);
+});
+
 t.test('when too many want a connection, then the last ones are refused at once', async (t) => {
   const database = connect(t, await newDatabase(), {
     connections: 2,
     maxWaiting: 3,
     waitMs: 400,
   });
-  const sleep = () => database.read((sql) => sql`SELECT pg_sleep(0.8)`);
+  const sleep = () => database.transaction((sql) => sql`SELECT pg_sleep(0.8)`);
   const sleeping = [sleep(), sleep()];
   const waiting = [1, 2, 3].map((id) => failureOf(database.add(id)));
   t.match(await failureOf(database.add(4)), { code: 'overloaded', nothingDone: true });
@@ -362,7 +400,6 @@ t.test('when a database does not do, then a sentence says why, without its passw
   const name = new URL(url).pathname.slice(1);
   await run(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
   t.match(await refusal(url), /can only be read: name the primary server/);
-  await run(`SELECT set_config('default_transaction_read_only', 'off', false)`);
   const other = await newDatabase();
   await connect(t, other).read((sql) =>
     sql(
@@ -395,4 +432,64 @@ t.test('when a database starts late, then a start waits for it', async (t) => {
     /^warn: the database postgres at .* cannot be reached: .*; trying again$/,
     /^info/,
   ]);
+});
+
+t.test('when rows are sent, then in order, a bounded number at a time, to the last', async (t) => {
+  async function* runs() {
+    for (const length of [3, 0, 25, 1]) {
+      t.ok(count - sent.length <= 20, 'no more than two statements of them are held');
+      yield Array.from({ length }, () => {
+        count += 1;
+        return count;
+      });
+    }
+  }
+  let count = 0;
+  let underWay = 0;
+  const sent: number[] = [];
+  const sizes: number[] = [];
+  await sendRows(runs(), 10, async (rows) => {
+    underWay += 1;
+    t.equal(underWay, 1, 'one statement at a time');
+    await new Promise((resolve) => setImmediate(resolve));
+    sent.push(...rows);
+    sizes.push(rows.length);
+    underWay -= 1;
+  });
+  t.same(sizes, [10, 10, 9]);
+  t.same(
+    sent,
+    Array.from({ length: 29 }, (_, index) => index + 1),
+  );
+  const failing = sendRows(runs(), 10, () => Promise.reject(new Error('no room')));
+  await t.rejects(failing, { message: 'no room' });
+});
+
+t.test('when rows are added up here and there, then the sums are the same', async (t) => {
+  const database = connect(t, await newDatabase());
+  const rows = [
+    { id: 1, title: 'RPCs, "for" Noobs', price: 19.99 },
+    { id: 999_999_999_999_999, title: 'Überraschung 📚', price: 0.1 },
+    { id: 3, title: null, price: 999_999_999_999.99 },
+    { id: 4, title: '', price: 1e6 },
+  ] as const;
+  const sumHere = (changed: readonly { id: number; title: string | null; price: number }[]) => {
+    const digest = createDigest();
+    for (const { id, title, price } of changed) digest.add([id, title, price]);
+    return String(digest.sum);
+  };
+  const [there] = await database.read(
+    (sql) => sql<{ sum: string }>`
+      SELECT sum(('x' || left(encode(sha256(convert_to(
+        concat_ws(chr(31), id, coalesce(title, ''), price), 'UTF8')), 'hex'),
+        15))::bit(60)::bigint)::text AS sum
+      FROM unnest(${rows.map(({ id }) => id)}::bigint[], ${rows.map(({ title }) => title)}::text[],
+        ${rows.map(({ price }) => price)}::double precision[]) AS row (id, title, price)`,
+  );
+  t.equal(sumHere(rows.toReversed()), there?.sum, 'in whatever order');
+  t.not(sumHere(rows.slice(1)), there?.sum);
+  t.not(sumHere([{ ...rows[0], price: 19.98 }, ...rows.slice(1)]), there?.sum);
+  const [first, second, ...rest] = rows;
+  const swapped = [{ ...first, title: second.title }, { ...second, title: first.title }, ...rest];
+  t.not(sumHere(swapped), there?.sum, 'cells that changed places show');
 });

@@ -12,8 +12,8 @@ export interface Breaker {
   isLive(): boolean;
   /** It is left out, and its pause is over: one real call should find out how it is. */
   isDue(): boolean;
-  /** When it was found failing last; of those left out, the longest is the likeliest to be back. */
-  outSince(): number;
+  /** When a call failed last; of those left out, the longest ago is the likeliest to be back. */
+  failedAt(): number;
   /** A call begins. The returned function is told how it ended, once. */
   begin(): (verdict: Verdict, cause?: unknown) => void;
 }
@@ -40,6 +40,7 @@ export function createBreaker({ now, onChange }: BreakerEffects): Breaker {
   let isLive = true;
   let failures = 0;
   let since = 0;
+  let failedAt = 0;
   let pauseMs: number = policy.firstPauseMs;
   let isTried = false;
   /** Counts the times that its state changed. */
@@ -75,14 +76,18 @@ export function createBreaker({ now, onChange }: BreakerEffects): Breaker {
   return {
     isLive: () => isLive,
     isDue: () => !isLive && !isTried && now() >= since + pauseMs,
-    outSince: () => since,
+    failedAt: () => failedAt,
     begin() {
       const mine = chapter;
-      isTried = !isLive;
+      const isTrial = !isLive && !isTried && now() >= since + pauseMs;
+      if (isTrial) isTried = true;
       return (verdict, cause) => {
         if (mine !== chapter) return;
+        if (verdict !== 'answered') failedAt = now();
         if (isLive) endLive(verdict, cause);
-        else endTrial(verdict);
+        // Where nobody takes part, calls go to those who are left out, and their pauses, which are
+        // for better times, are not longer for that.
+        else if (isTrial || verdict === 'answered') endTrial(verdict);
       };
     },
   };

@@ -3,7 +3,7 @@ export interface Candidate {
   busy(): number;
   isLive(): boolean;
   isDue(): boolean;
-  outSince(): number;
+  failedAt(): number;
 }
 
 /**
@@ -36,5 +36,5 @@ export function createChoice() {
 
 function precedes(one: Candidate, other: Candidate): boolean {
   if (one.isLive() !== other.isLive()) return one.isLive();
-  return one.isLive() ? one.busy() < other.busy() : one.outSince() < other.outSince();
+  return one.isLive() ? one.busy() < other.busy() : one.failedAt() < other.failedAt();
 }

@@ -100,9 +100,22 @@ function complaintAboutDatabase(text: string): string | undefined {
   if (url === undefined || !/^postgres(ql)?:\/\/[^/]/.test(text)) {
     return 'it does not begin with postgres:// and a host';
   }
+  if (url.hostname.includes(',')) return 'it names more than one host';
+  if (!isEncoded(url.username) || !isEncoded(url.password)) {
+    return 'a % in its user or its password has to be written as %25';
+  }
   return url.hostname === '' || !/^\/[^/]+$/.test(url.pathname)
     ? 'it does not name a host and one database'
     : undefined;
+}
+
+function isEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The origins that a `urlsField` names. */

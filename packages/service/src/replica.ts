@@ -29,7 +29,7 @@ export interface Replica<C extends Contract> {
   busy(): number;
   isLive(): boolean;
   isDue(): boolean;
-  outSince(): number;
+  failedAt(): number;
   attempt<T>(
     call: (caller: Caller<C>, attempt: Attempt) => Promise<T>,
     options: AttemptOptions,
@@ -46,7 +46,7 @@ export interface ReplicaEffects<C extends Contract> extends BreakerEffects {
 
 export function createReplica<C extends Contract>(effects: ReplicaEffects<C>): Replica<C> {
   const { name, caller, close } = effects;
-  const { isLive, isDue, outSince, begin } = createBreaker(effects);
+  const { isLive, isDue, failedAt, begin } = createBreaker(effects);
   let busy = 0;
   return {
     name,
@@ -54,7 +54,7 @@ export function createReplica<C extends Contract>(effects: ReplicaEffects<C>): R
     busy: () => busy,
     isLive,
     isDue,
-    outSince,
+    failedAt,
     async attempt(call, { timeoutMs, spentMs, mayBeDone, attemptTimeoutMs, isLongPoll }) {
       const end = begin();
       const work = isLongPoll ? 0 : 1;

@@ -14,7 +14,7 @@ export type Verdict = 'answered' | 'failing' | 'unreachable' | 'unjudged';
 export function verdictOn(error: unknown, hadItsTime: boolean): Verdict {
   if (!(error instanceof Failure)) return 'unjudged';
   const { code, foreign, nothingDone } = error;
-  if (code === 'unavailable') return nothingDone ? 'unreachable' : 'failing';
+  if (code === 'unavailable') return nothingDone && !foreign ? 'unreachable' : 'failing';
   if (code === 'overloaded' && foreign) return 'failing';
   if (code === 'deadline_exceeded') {
     return hadItsTime && !foreign && !nothingDone ? 'failing' : 'unjudged';

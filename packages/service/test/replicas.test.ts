@@ -207,6 +207,24 @@ t.test(
   },
 );
 
+t.test('when nobody takes part, then their pauses are for better times', async (t) => {
+  const replicas = [await openReplica(t), await openReplica(t)] as const;
+  const { buy, live, clock } = openAll(t, replicas);
+  for (const replica of replicas) replica.behaviour = breaks;
+  for (let call = 0; call < 50; call += 1) {
+    await t.rejects(buy());
+    clock.now += 10;
+  }
+  t.equal(live(), 1, 'one is named whatever happens');
+  for (const replica of replicas) replica.behaviour = answers;
+  // Half a second of nobody is a trial or two of each, and not fifty.
+  for (let call = 0; call < 100 && live() < 2; call += 1) {
+    await buy();
+    clock.now += 10;
+  }
+  t.equal(live(), 2);
+});
+
 t.test('when many calls break at one moment, then that is one failure', async (t) => {
   const replicas = [await openReplica(t), await openReplica(t)] as const;
   const [broken] = replicas;

@@ -124,6 +124,8 @@ t.test('when a database is named, then its password is never shown', async (t) =
   const wrong: Record<string, RegExp> = {
     'mysql://u:hunter2@h/bazar': /but it does not begin with postgres:\/\/ and a host/,
     'u:hunter2@h/bazar': /but it does not begin with/,
+    'postgres://u:hunter2%2@h/bazar': /but a % in its user or its password/,
+    'postgres://u:hunter2@h,h2/bazar': /but it names more than one host/,
     'postgres://u:hunter2@h': /but it does not name a host and one database/,
     'postgres://u:hunter2@h/a/b': /but it does not name/,
     'postgres://u:hunter2@h:x/bazar': /but it does not begin with/,

@@ -1,5 +1,10 @@
 import { join } from 'node:path';
-import { feedBody, openCsvStore as openCatalog, totalsBody } from '@bazar/catalog';
+import {
+  type CatalogStore,
+  feedBody,
+  openCsvStore as openCatalog,
+  totalsBody,
+} from '@bazar/catalog';
 import type { Audit } from '@bazar/contracts';
 import {
   auditShop,
@@ -58,6 +63,8 @@ export async function auditFiles(folders: Folders, disk: Disk = nodeDisk): Promi
     log: (_level: string, sentence: string) => notes.push(sentence),
     // Whoever waits for the broken file gets the error as well.
     onBroken: () => {},
+    // An audit sells nothing, and what is only a backup may be audited as well.
+    evenIfMoved: true,
   };
   const catalog = await openCatalog({
     ...effects,
@@ -74,16 +81,7 @@ export async function auditFiles(folders: Folders, disk: Disk = nodeDisk): Promi
       monotonic: () => performance.now(),
     });
     try {
-      const readFeed: ReadFeed = async (after, limit) =>
-        feedBody(await catalog.operations(after, limit));
-      const contradiction = await contradictionOf(store, readFeed);
-      const audit = await auditShop({
-        store,
-        readFeed,
-        readTotals: async (after = -1, limit) => totalsBody(await catalog.totals(after, limit)),
-      });
-      const pending = await namePending(store, readFeed, audit);
-      return { audit, pending, contradiction, notes };
+      return { ...(await auditStores(catalog, store)), notes };
     } finally {
       await store.close();
     }
@@ -92,8 +90,24 @@ export async function auditFiles(folders: Folders, disk: Disk = nodeDisk): Promi
   }
 }
 
+/** Checks the law on what two open stores hold, while nobody sells. */
+export async function auditStores(
+  catalog: CatalogStore,
+  store: OrderStore,
+): Promise<Omit<Conservation, 'notes'>> {
+  const readFeed: ReadFeed = async (after, limit) =>
+    feedBody(await catalog.operations(after, limit));
+  const contradiction = await contradictionOf(store, readFeed);
+  const audit = await auditShop({
+    store,
+    readFeed,
+    readTotals: async (after = -1, limit) => totalsBody(await catalog.totals(after, limit)),
+  });
+  return { audit, contradiction, pending: await namePending(store, readFeed, audit) };
+}
+
 /** A start would lay down a new shop where there is none; an audit of that would only mislead. */
-async function refuseStrangeFolders({ catalog, order }: Folders, disk: Disk): Promise<void> {
+export async function refuseStrangeFolders({ catalog, order }: Folders, disk: Disk): Promise<void> {
   for (const folder of [catalog, order]) {
     if (!(await disk.exists(folder))) throw new StorageError(`There is no folder ${folder}.`);
   }

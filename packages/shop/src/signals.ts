@@ -1,5 +1,7 @@
 const closingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
+export type ClosingSignal = (typeof closingSignals)[number];
+
 /**
  * A package manager passes on the Ctrl-C that the terminal has already sent to everybody, so one
  * press may arrive twice. Only a signal later than this is a second press.
@@ -11,12 +13,12 @@ const samePressMs = 500;
  *
  * @returns a function that gives the signals back their usual effect
  */
-export function onSignals(first: () => void, second: () => void): () => void {
+export function onSignals(first: (signal: ClosingSignal) => void, second: () => void): () => void {
   let firstAt: number | undefined;
-  const onSignal = (): void => {
+  const onSignal = (signal: ClosingSignal): void => {
     if (firstAt === undefined) {
       firstAt = performance.now();
-      first();
+      first(signal);
     } else if (performance.now() - firstAt > samePressMs) {
       second();
     }

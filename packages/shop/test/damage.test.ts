@@ -151,7 +151,7 @@ t.test('when a shop trusts its files, then it is caught', async (t) => {
       const { lastSale } = await orders.reach();
       const operations = [];
       for (const operation of feed.operations) {
-        const orderId = await orders.orderOfSale(operation.sale);
+        const orderId = (await orders.ordersOfSales([operation.sale])).get(operation.sale);
         operations.push({ ...operation, operation_id: orderId ?? operation.operation_id });
       }
       return {

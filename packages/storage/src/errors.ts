@@ -3,6 +3,9 @@ export class StorageError extends Error {
   override name = 'StorageError';
 }
 
+/** Another process is the writer of these files. */
+export class InUse extends StorageError {}
+
 /** A table that cannot be read: `catalog_data.csv, line 17: quantity must be …`. */
 export class BadFile extends StorageError {
   override name = 'BadFile';

@@ -9,6 +9,7 @@ export {
 } from './disk.js';
 export {
   BadFile,
+  InUse,
   isFull,
   StorageBroken,
   StorageError,
@@ -20,6 +21,14 @@ export { type Journal, type JournalOptions, openJournal, type Segment } from './
 export type { OnRecord, Place } from './journal-scan.js';
 export { type Lines, wholeLines } from './lines.js';
 export { type Lock, lockFiles, openAsWriter } from './lock.js';
+export {
+  type MoveNote,
+  moveNoteName,
+  readMoveNote,
+  refuseMoved,
+  removeMoveNote,
+  writeMoveNote,
+} from './moved.js';
 export { openReserve, type Reserve } from './reserve.js';
 export {
   parseRows,

@@ -3,7 +3,7 @@ import { type Disk, type DiskFile, readFully } from './disk.js';
 import { StorageError } from './errors.js';
 import { readLine } from './journal-record.js';
 import type { Place } from './journal-scan.js';
-import { newline } from './lines.js';
+import { newline, wholeLines } from './lines.js';
 
 /** Reads single records again; a segment is opened when it is first asked for. */
 export function createReaders(disk: Disk, pathOf: (segment: number) => string) {
@@ -31,8 +31,7 @@ export function createReaders(disk: Disk, pathOf: (segment: number) => string) {
       await readFully(await open(segment), bytes, offset);
       const record = readLine(bytes, 0, length - 1);
       if (record === undefined || bytes[length - 1] !== newline) {
-        const name = basename(pathOf(segment));
-        throw new StorageError(`${name}, byte ${offset}: the record was damaged after its writing`);
+        throw damaged(pathOf(segment), offset);
       }
       return bytes.toString('utf8', record.payloadStart, length - 1);
     },
@@ -41,4 +40,46 @@ export function createReaders(disk: Disk, pathOf: (segment: number) => string) {
       for (const segment of files.keys()) await close(segment);
     },
   };
+}
+
+/** A record as it stands in a segment. */
+export interface ReadRecord {
+  readonly payload: string;
+  readonly segment: number;
+  readonly offset: number;
+}
+
+/**
+ * Reads a segment from its beginning, in runs of about 1 MiB, and checks each record again.
+ * @throws StorageError naming the place of a record that is no longer what was written
+ */
+export async function* readSegment(
+  disk: Disk,
+  path: string,
+  segment: number,
+): AsyncGenerator<readonly ReadRecord[]> {
+  const file = await disk.open(path, 'read');
+  try {
+    for await (const { bytes, offset } of wholeLines(file)) {
+      const records: ReadRecord[] = [];
+      for (let start = 0; start < bytes.length; ) {
+        const end = bytes.indexOf(newline, start) + 1 || bytes.length;
+        const record = readLine(bytes, start, end - 1);
+        if (record === undefined || bytes[end - 1] !== newline) throw damaged(path, offset + start);
+        const payload = bytes.toString('utf8', record.payloadStart, end - 1);
+        // An empty one is a seal.
+        if (payload !== '') records.push({ payload, segment, offset: offset + start });
+        start = end;
+      }
+      yield records;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function damaged(path: string, offset: number): StorageError {
+  return new StorageError(
+    `${basename(path)}, byte ${offset}: the record was damaged after its writing`,
+  );
 }

@@ -1,7 +1,7 @@
 import { type AppendFile, openAppendFile } from './append-file.js';
 import type { Disk } from './disk.js';
 import { StorageBroken, StorageError, StorageFull } from './errors.js';
-import { createReaders } from './journal-reader.js';
+import { createReaders, type ReadRecord, readSegment } from './journal-reader.js';
 import { writeLine } from './journal-record.js';
 import { type Replay, replaySegments } from './journal-replay.js';
 import type { OnRecord, Place } from './journal-scan.js';
@@ -58,6 +58,11 @@ export interface Journal {
    * @throws StorageError naming the place if it is no longer what was written
    */
   read(place: Pick<Place, 'segment' | 'offset' | 'length'>): Promise<string>;
+  /**
+   * Reads all records from the oldest on, in runs; nothing may be written meanwhile.
+   * @throws StorageError likewise
+   */
+  records(): AsyncGenerator<readonly ReadRecord[]>;
   /** Seals, if there is room, and closes the files. */
   close(): Promise<void>;
 }
@@ -166,6 +171,11 @@ function createJournal(
     verify: () => file.verify(),
     retire: (upTo) => health.alone(() => retire(finished, upTo, remove)),
     read: readers.read,
+    async *records() {
+      for (const segment of [...finished.map((each) => each.number), number]) {
+        yield* readSegment(disk, pathOf(segment), segment);
+      }
+    },
     close,
   };
 }

@@ -1,6 +1,6 @@
 import { basename, dirname } from 'node:path';
 import type { Disk, DiskFile } from './disk.js';
-import { StorageError } from './errors.js';
+import { InUse } from './errors.js';
 
 export interface Lock {
   release(): Promise<void>;
@@ -10,7 +10,7 @@ export interface Lock {
  * Makes this process the one writer of a set of files. Whoever removes the lock file makes way for
  * a second writer; so what is written is opened with `openAsWriter` besides.
  * @param path the lock file, such as `…/catalog.lock`; it stays behind, empty, and means nothing
- * @throws StorageError with a sentence when another process holds the lock
+ * @throws InUse with a sentence when another process holds the lock
  */
 export async function lockFiles(disk: Disk, path: string): Promise<Lock> {
   const file = await openAsWriter(disk, path, 'create');
@@ -19,7 +19,7 @@ export async function lockFiles(disk: Disk, path: string): Promise<Lock> {
 
 /**
  * Opens a file and locks it: it is the file itself that a second process finds in use.
- * @throws StorageError with a sentence when another process holds the lock; the disk's error
+ * @throws InUse with a sentence when another process holds the lock; the disk's error
  */
 export async function openAsWriter(
   disk: Disk,
@@ -29,7 +29,7 @@ export async function openAsWriter(
   const file = await disk.open(path, mode);
   try {
     if (await file.tryLock()) return file;
-    throw new StorageError(
+    throw new InUse(
       `${dirname(path)} is in use by another process (it holds ${basename(path)}); ` +
         'stop that one first, or give this one another folder',
     );

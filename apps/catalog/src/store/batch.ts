@@ -107,7 +107,8 @@ async function note(sql: Sql, { records }: StagedBatch, batch: string | undefine
   const titles = changed.some(({ kind }) => kind === 'addition');
   await sql`INSERT INTO announcements (batch, books, titles)
     VALUES (${batch}, ${[...new Set(books)]}::bigint[], ${titles})
-    ON CONFLICT (batch) DO NOTHING`;
+    ON CONFLICT (batch) DO UPDATE SET books = announcements.books || excluded.books,
+      titles = announcements.titles OR excluded.titles`;
 }
 
 /** Lays down the new books of a batch. Their ids are ours since `lockNextId`. */
@@ -170,7 +171,8 @@ async function record(
   return written.last_sale;
 }
 
-function columnsOf(stocks: readonly Stock[]) {
+/** Books by columns, for `unnest`. */
+export function columnsOf(stocks: readonly Stock[]) {
   return {
     ids: stocks.map(({ id }) => id),
     titles: stocks.map(({ title }) => title),
@@ -183,7 +185,8 @@ function columnsOf(stocks: readonly Stock[]) {
   };
 }
 
-function outcomeColumnsOf(records: readonly OutcomeRecord[]) {
+/** Outcomes by columns, for `unnest`; they are numbered from 1. */
+export function outcomeColumnsOf(records: readonly OutcomeRecord[]) {
   const sales = records.map((record) => (record.kind === 'sale' ? record : undefined));
   return {
     ids: records.map(({ id }) => id),

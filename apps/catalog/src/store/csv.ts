@@ -7,6 +7,7 @@ import {
   type Lock,
   lockFiles,
   openJournal,
+  refuseMoved,
   StorageError,
   StorageFull,
 } from '@bazar/storage';
@@ -38,17 +39,25 @@ export interface CsvStoreOptions {
   /** Called once when durability can no longer be promised; the process must stop at once. */
   readonly onBroken: (error: Error) => void;
   readonly retention?: Retention;
+  /** Opens the files even where the shop was moved from them: for who reads, and sells nothing. */
+  readonly evenIfMoved?: boolean;
+}
+
+export interface CsvStore extends CatalogStore {
+  /** All that is remembered, each id once, in the order of the commits; nobody may sell meanwhile. */
+  outcomes(): AsyncGenerator<readonly OutcomeRecord[]>;
 }
 
 /**
  * The catalog in plain files: books in memory, every commit in a journal, a picture for people.
  * @throws StorageError (BadFile for a table) when the files are in use, damaged or not readable
  */
-export async function openCsvStore(options: CsvStoreOptions): Promise<CatalogStore> {
+export async function openCsvStore(options: CsvStoreOptions): Promise<CsvStore> {
   const { disk, folder, now, log } = options;
   await disk.makeFolder(folder);
   const lock = await lockFiles(disk, join(folder, 'catalog.lock'));
   try {
+    if (options.evenIfMoved !== true) await refuseMoved(disk, folder);
     const picture = openPicture({ disk, folder, now, log });
     const onBroken = once(options.onBroken);
     const found = await picture.found();
@@ -132,7 +141,7 @@ function createStore(
   { picture, journal, lock }: Files,
   { outcomes, catalogId = '', pictures }: Replay,
   { stocks, shown, dirty }: Opened,
-): CatalogStore {
+): CsvStore {
   const { now, after, log } = options;
   const limits = options.retention ?? remembered;
   const segmentOutcomes = Math.ceil(limits.outcomes / segmentsRemembered);
@@ -228,6 +237,7 @@ function createStore(
       return readers.operations(after, limit);
     },
     totals: readers.totals,
+    outcomes: () => readOutcomes(journal, outcomes),
     async close() {
       closing = true;
       cancelSeal();
@@ -271,6 +281,23 @@ function createReaders(shelf: Shelf, outcomes: Outcomes, catalogId: string): Rea
       books: shelf.page(after, limit),
     }),
   };
+}
+
+async function* readOutcomes(
+  journal: Journal,
+  outcomes: Outcomes,
+): AsyncGenerator<readonly OutcomeRecord[]> {
+  for await (const run of journal.records()) {
+    const found: OutcomeRecord[] = [];
+    for (const { payload, segment, offset } of run) {
+      const record = readRecord(payload);
+      if (!isOutcome(record)) continue;
+      // Forgotten and decided anew, an id may still stand in a segment that a crash left behind.
+      const place = outcomes.find(record.id)?.place;
+      if (place?.segment === segment && place.offset === offset) found.push(record);
+    }
+    yield found;
+  }
 }
 
 function toOutcome(payload: string): OutcomeRecord {

@@ -3,6 +3,7 @@ import { Failure, remembered } from '@bazar/contracts';
 import {
   connectDatabase,
   type Database,
+  DatabaseError,
   type DatabaseOptions,
   migrate,
   type Sql,
@@ -10,6 +11,7 @@ import {
 import type { Registry } from '../registry.js';
 import type { CatalogStore, Feed, Operation, Outcome, Stock, Totals } from '../store.js';
 import { applyBatch, DecidedElsewhere } from './batch.js';
+import { moveTable } from './move.js';
 import type { Retention } from './outcomes.js';
 import { createRegistry } from './registry.js';
 import { reportBooks } from './report-books.js';
@@ -102,6 +104,11 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
 
 /** Lays down the first books where there is no shop. */
 async function openShop(sql: Sql, { newId, log }: PostgresStoreOptions): Promise<void> {
+  const [move] = await sql<{ is_begun: boolean }>`
+    SELECT to_regclass(${moveTable}) IS NOT NULL AS is_begun`;
+  if (move?.is_begun) {
+    throw new DatabaseError('a shop was half moved into it: run that move again, to its end');
+  }
   const made = await sql`INSERT INTO shop (id, catalog_id, last_sale, last_outcome)
     VALUES (1, ${newId()}, 0, 0) ON CONFLICT (id) DO NOTHING RETURNING id`;
   if (made.length === 0) return;

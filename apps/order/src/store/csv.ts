@@ -10,13 +10,14 @@ import {
   openAsWriter,
   openReserve,
   parseRows,
+  refuseMoved,
   StorageError,
 } from '@bazar/storage';
 import type { LoggedOrder, LoggedSales, OrderStore } from '../store.js';
 import { type CatalogIdentity, openCatalogIdentity } from './identity.js';
 import { checkOrderRow, readOrderCells, writeOrderRow } from './order-row.js';
 import { openRoom, type Room } from './room.js';
-import { scanOrderLog } from './scan.js';
+import { type OrderLine, readOrderLog, scanOrderLog } from './scan.js';
 
 export interface CsvStoreOptions {
   readonly disk: Disk;
@@ -27,6 +28,15 @@ export interface CsvStoreOptions {
   readonly log: (level: 'info' | 'warn', sentence: string) => void;
   /** Called once when durability can no longer be promised; the process must stop at once. */
   readonly onBroken: (error: Error) => void;
+  /** Opens the files even where the shop was moved from them: for who reads, and logs nothing. */
+  readonly evenIfMoved?: boolean;
+}
+
+export interface CsvStore extends OrderStore {
+  /** Rows from before the sales were numbered, which are no orders. */
+  readonly reportRows: number;
+  /** All orders with their lines, in the order of the file; nobody may log meanwhile. */
+  rows(): AsyncGenerator<readonly OrderLine[]>;
 }
 
 /**
@@ -43,11 +53,12 @@ const lengthSpan = 65_536;
  * file, its book and the number of its sale.
  * @throws StorageError (BadFile for a row) when the file is in use, damaged or not readable
  */
-export async function openCsvStore(options: CsvStoreOptions): Promise<OrderStore> {
+export async function openCsvStore(options: CsvStoreOptions): Promise<CsvStore> {
   const { disk, folder, log, onBroken } = options;
   await disk.makeFolder(folder);
   const lock = await lockFiles(disk, join(folder, 'order.lock'));
   try {
+    if (options.evenIfMoved !== true) await refuseMoved(disk, folder);
     const path = join(folder, 'order_log.csv');
     const isThere = await disk.exists(path);
     const identity = await openCatalogIdentity(disk, folder);
@@ -70,7 +81,8 @@ export async function openCsvStore(options: CsvStoreOptions): Promise<OrderStore
     }
     const room = await begin(options, file, preamble);
     if (reportRows > 0) log('info', `order_log.csv: ${reportRows} rows of the report are kept`);
-    return createStore({ file, index, identity, room, lock, onBroken });
+    const rows = () => readOrderLog(disk, path);
+    return createStore({ file, rows, reportRows, index, identity, room, lock, onBroken });
   } catch (error) {
     await lock.release();
     throw error;
@@ -147,6 +159,8 @@ function doubleSale(sale: number): StorageError {
 
 interface Parts {
   readonly file: AppendFile;
+  readonly rows: CsvStore['rows'];
+  readonly reportRows: number;
   readonly index: ReturnType<typeof createOrderIndex>;
   readonly identity: CatalogIdentity;
   readonly room: Room;
@@ -154,7 +168,16 @@ interface Parts {
   readonly onBroken: CsvStoreOptions['onBroken'];
 }
 
-function createStore({ file, index, identity, room, lock, onBroken }: Parts): OrderStore {
+function createStore({
+  file,
+  rows,
+  reportRows,
+  index,
+  identity,
+  room,
+  lock,
+  onBroken,
+}: Parts): CsvStore {
   /** The orders that are not there yet, each once. */
   function fresh(orders: readonly LoggedOrder[]): LoggedOrder[] {
     const byId = new Map<string, LoggedOrder>();
@@ -237,10 +260,19 @@ function createStore({ file, index, identity, room, lock, onBroken }: Parts): Or
       }
       return { copies, lacking };
     },
-    orderOfSale: async (sale) => index.orderOf(sale),
+    async ordersOfSales(sales) {
+      const orders = new Map<number, string>();
+      for (const sale of sales) {
+        const orderId = index.orderOf(sale);
+        if (orderId !== undefined) orders.set(sale, orderId);
+      }
+      return orders;
+    },
     assertRoom: room.assert,
     catalogId: async () => identity.catalogId,
     adoptCatalog: (catalogId) => identity.adopt(catalogId),
+    rows,
+    reportRows,
     async close() {
       await file.close();
       await lock.release();

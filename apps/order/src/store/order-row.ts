@@ -30,6 +30,8 @@ export function checkOrderRow(line: Buffer): number | undefined {
   return synced === undefined ? undefined : Number(synced);
 }
 
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
 /** The order in the cells of a row, or undefined when they are not those of an order. */
 export function readOrderCells(cells: readonly string[]): LoggedOrder | undefined {
   const [timestamp, item, title, orderId, priceText, saleText] = cells;
@@ -37,6 +39,7 @@ export function readOrderCells(cells: readonly string[]): LoggedOrder | undefine
   const price = money(priceText ?? '');
   const sale = wholeNumber(saleText ?? '');
   if (timestamp === undefined || title === undefined || orderId === undefined) return undefined;
+  if (!uuid.test(orderId)) return undefined;
   if (itemId === undefined || price === undefined || sale === undefined || sale === 0) {
     return undefined;
   }

@@ -77,9 +77,14 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     list: (after, limit) => watch.run(() => list(database, after, limit)),
     reach: () => watch.run(reach),
     sales: (from, to) => watch.run(() => sales(database, from, to)),
-    async orderOfSale(sale) {
-      const [order] = await watch.run(() => list(database, sale - 1, 1));
-      return order?.sale === sale ? order.orderId : undefined;
+    async ordersOfSales(sales) {
+      const rows = await watch.run(() =>
+        database.read(
+          (sql) => sql<Pick<OrderRow, 'order_id' | 'sale'>>`SELECT order_id, sale FROM orders
+            WHERE sale = ANY (${sales}::bigint[])`,
+        ),
+      );
+      return new Map(rows.map(({ sale, order_id }) => [sale, order_id]));
     },
     assertRoom: watch.assertRoom,
     catalogId: () => watch.run(() => catalogId(database)),
@@ -121,7 +126,7 @@ async function append(database: Database, orders: readonly LoggedOrder[]): Promi
   const unique = [...new Map(orders.toReversed().map((order) => [order.orderId, order])).values()];
   for (let count = 1; ; count += 1) {
     try {
-      await database.transaction((sql) => insert(sql, unique));
+      await database.transaction((sql) => insertOrders(sql, unique));
       return;
     } catch (error) {
       // A number is taken: by another order, or by this one, which another replica logged just now.
@@ -135,18 +140,33 @@ async function append(database: Database, orders: readonly LoggedOrder[]): Promi
   }
 }
 
-async function insert(sql: Sql, orders: readonly LoggedOrder[]): Promise<void> {
-  // In one order by everybody, so that nobody waits in a circle.
-  await sql`INSERT INTO orders (order_id, sale, item_id, title, price, timestamp)
-    SELECT * FROM unnest(${orders.map(({ orderId }) => orderId)}::uuid[],
-        ${orders.map(({ sale }) => sale)}::bigint[],
-        ${orders.map(({ itemId }) => itemId)}::bigint[],
+/** Adds the orders that are not there yet. */
+export async function insertOrders(sql: Sql, orders: readonly LoggedOrder[]): Promise<void> {
+  const ids = orders.map(({ orderId }) => orderId);
+  const sales = orders.map(({ sale }) => sale);
+  const items = orders.map(({ itemId }) => itemId);
+  const [, others] = await Promise.all([
+    // In one order by everybody, so that nobody waits in a circle.
+    sql`INSERT INTO orders (order_id, sale, item_id, title, price, timestamp)
+    SELECT * FROM unnest(${ids}::uuid[], ${sales}::bigint[], ${items}::bigint[],
         ${orders.map(({ title }) => title)}::text[],
         ${orders.map(({ price }) => price)}::double precision[],
         ${orders.map(({ timestamp }) => timestamp)}::text[])
       AS wish (order_id, sale, item_id, title, price, timestamp)
     ORDER BY wish.order_id
-    ON CONFLICT (order_id) DO NOTHING`;
+    ON CONFLICT (order_id) DO NOTHING`,
+    // An order that is there already has to be the same one.
+    sql<{ order_id: string; sale: number }>`SELECT orders.order_id, orders.sale
+      FROM unnest(${ids}::uuid[], ${sales}::bigint[], ${items}::bigint[])
+        AS wish (order_id, sale, item_id)
+      JOIN orders ON orders.order_id = wish.order_id
+      WHERE orders.sale <> wish.sale OR orders.item_id <> wish.item_id`,
+  ]);
+  const [other] = others;
+  if (other === undefined) return;
+  throw new StorageError(
+    `the order log: order ${other.order_id} is there as sale ${other.sale}, and was sold as another`,
+  );
 }
 
 /** The number that an order claims which is not logged, and another order has. */

@@ -14,8 +14,9 @@ export function createReach(database: Database): OrderStore['reach'] {
   /** Counts the rows that follow the watermark without a gap. */
   async function look(from: number) {
     const [found] = await database.read(
-      (sql) => sql<{ following: number; last_sale: number }>`
-        SELECT count(*) AS following, (SELECT coalesce(max(sale), 0) FROM orders) AS last_sale
+      (sql) => sql<{ following: number; last_sale: number; is_there: boolean }>`
+        SELECT count(*) AS following, (SELECT coalesce(max(sale), 0) FROM orders) AS last_sale,
+          EXISTS (SELECT 1 FROM orders WHERE sale = ${from}::bigint) AS is_there
         FROM (SELECT sale, row_number() OVER (ORDER BY sale) AS place
           FROM (SELECT sale FROM orders WHERE sale > ${from}::bigint
             ORDER BY sale LIMIT ${rowsAtOnce}) AS page) AS row
@@ -27,9 +28,10 @@ export function createReach(database: Database): OrderStore['reach'] {
 
   return async () => {
     for (let from = watermark; ; ) {
-      const { following, last_sale: lastSale } = await look(from);
-      // Rows that are gone all the same were taken away by people, who put back an older copy.
-      if (lastSale < from) {
+      const { following, last_sale: lastSale, is_there: isThere } = await look(from);
+      // Rows that are gone all the same were taken away by people, who put back an older copy, or by
+      // a failover to a server that lacked them. The newest go first, and with them this one.
+      if (from > 0 && !isThere) {
         from = 0;
         watermark = 0;
         continue;

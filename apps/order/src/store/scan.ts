@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { crc32 } from 'node:zlib';
 import {
   BadFile,
+  type Disk,
   type DiskFile,
   parseRows,
   StorageError,
@@ -37,15 +38,44 @@ interface Line {
   readonly terminated: boolean;
 }
 
+type OnOrder = (order: LoggedOrder, offset: number, length: number, line: number) => void;
+
+/** An order, and the line that it stands on. */
+export interface OrderLine {
+  readonly order: LoggedOrder;
+  /** From 1 on. */
+  readonly line: number;
+}
+
+/** Reads the orders of a log in runs of about 1 MiB. @throws what `scanOrderLog` throws */
+export async function* readOrderLog(
+  disk: Disk,
+  path: string,
+): AsyncGenerator<readonly OrderLine[]> {
+  let run: OrderLine[] = [];
+  const scanner = createScanner((order, _offset, _length, line) => run.push({ order, line }));
+  const file = await disk.open(path, 'read');
+  try {
+    let number = 0;
+    for await (const { bytes, offset } of wholeLines(file)) {
+      const lines = splitLines(bytes, offset, number);
+      number += lines.length;
+      scanner.take(lines);
+      yield run;
+      run = [];
+    }
+    scanner.end();
+  } finally {
+    await file.close();
+  }
+}
+
 /**
  * Reads an order log, ours or the report's, handing on each numbered order with its place.
  * @throws BadFile for a row of the report's shape that is none; StorageError for damage to what was
  * surely synced: then nothing is written and the start is refused
  */
-export async function scanOrderLog(
-  file: DiskFile,
-  onOrder: (order: LoggedOrder, offset: number, length: number) => void,
-): Promise<Scan> {
+export async function scanOrderLog(file: DiskFile, onOrder: OnOrder): Promise<Scan> {
   const scanner = createScanner(onOrder);
   let number = 0;
   for await (const { bytes, offset } of wholeLines(file)) {
@@ -99,7 +129,7 @@ function isTornHeader({ bytes, terminated }: Line): boolean {
   return bytes.every((byte, index) => byte === 0 || byte === whole.charCodeAt(index));
 }
 
-function createScanner(onOrder: (order: LoggedOrder, offset: number, length: number) => void) {
+function createScanner(onOrder: OnOrder) {
   let ours = false;
   let reportRows = 0;
   let fileBytes = 0;
@@ -170,7 +200,7 @@ function createScanner(onOrder: (order: LoggedOrder, offset: number, length: num
     for (const [index, { number, offset, bytes }] of valid.entries()) {
       const order = readOrderCells(rows[index] ?? []);
       if (order === undefined) throw new BadFile(fileName, number, 'is not the row of an order');
-      onOrder(order, offset, bytes.length);
+      onOrder(order, offset, bytes.length, number);
     }
   }
 
