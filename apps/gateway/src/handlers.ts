@@ -128,13 +128,16 @@ export function gatewayHandlers({
       const key = request.headers['idempotency-key'];
       const { requestId, timeoutMs, traceparent: given } = callerOf(request);
       const traceparent = sample(given);
-      const { answer, replayed } = await buying.buy({
-        order_id: key === undefined ? newOrderId() : canonicalId(key),
-        item_id: request.params.item_id,
-        request_id: requestId,
-        ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
-        ...(traceparent !== undefined && { traceparent }),
-      });
+      const { answer, replayed } = await buying.buy(
+        {
+          order_id: key === undefined ? newOrderId() : canonicalId(key),
+          item_id: request.params.item_id,
+          request_id: requestId,
+          ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
+          ...(traceparent !== undefined && { traceparent }),
+        },
+        () => request.raw.socket.destroyed,
+      );
       // Under a key that was made here nobody can have asked before: it was this gateway, or an order
       // service, that asked again. Of a key of the caller's own nobody can tell, and `true` is so.
       if (replayed && key !== undefined) reply.header('Idempotency-Replayed', 'true');

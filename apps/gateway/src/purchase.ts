@@ -36,9 +36,13 @@ const policy = { maxBatch: 1024, maxQueue: 20_000, maxInFlightPerReplica: 2 };
 export interface Buying {
   /**
    * Buys a copy, or repeats the answer that its order id was given before.
+   * @param isGone whether the caller has hung up; if all have before their purchase is sent, it is not
    * @throws Failure; one of 500 and above names the key under which to ask again
    */
-  buy(operation: PurchaseOperation): Promise<{ answer: PurchaseAnswer; replayed: boolean }>;
+  buy(
+    operation: PurchaseOperation,
+    isGone?: () => boolean,
+  ): Promise<{ answer: PurchaseAnswer; replayed: boolean }>;
   /** How many purchases wait for a call. */
   waiting(): number;
   /** Answers everything accepted. */
@@ -50,6 +54,8 @@ export function createBuying(effects: BuyEffects): Buying {
   const { now = () => performance.now() } = effects;
   const { maxBatch, maxQueue, maxInFlightPerReplica } = policy;
   const idOf = ({ order_id }: PurchaseOperation | PurchaseOutcome) => order_id;
+  /** By order id, all who wait for it. */
+  const waiting = new Map<string, Set<() => boolean>>();
   const hop = createHop<PurchaseOperation, PurchaseOutcome>({
     send: purchase,
     idOf,
@@ -57,20 +63,34 @@ export function createBuying(effects: BuyEffects): Buying {
     maxBatch,
     maxQueue,
     maxInFlight: () => maxInFlightPerReplica * replicas(),
+    isWanted: ({ order_id }) => [...(waiting.get(order_id) ?? [])].some((isGone) => !isGone()),
     onFlush: onBatch,
     now,
     defer,
   });
   const once = oncePerId(hop.ask);
 
+  /** Until the returned function is called. */
+  function wait(orderId: string, isGone: () => boolean): () => void {
+    const others = waiting.get(orderId) ?? new Set();
+    waiting.set(orderId, others.add(isGone));
+    return () => {
+      others.delete(isGone);
+      if (others.size === 0 && waiting.get(orderId) === others) waiting.delete(orderId);
+    };
+  }
+
   return {
-    async buy(operation) {
+    async buy(operation, isGone = () => false) {
       const from = now();
+      const leave = wait(operation.order_id, isGone);
       let outcome: PurchaseOutcome;
       try {
         outcome = await inTime(once.purchase(operation), operation, after);
       } catch (error) {
         throw error instanceof Failure ? purchaseFailure(error, operation.order_id) : error;
+      } finally {
+        leave();
       }
       onDone?.(operation, outcome, now() - from);
       return purchaseAnswer(outcome);

@@ -67,6 +67,32 @@ function openBuying(purchase?: Purchase, replicas?: () => number) {
   };
 }
 
+t.test('when all who wait for a purchase have gone, then it is not sent', async (t) => {
+  const { buy, batches, answer } = openBuying();
+  const under = [buy(operation(1)), buy(operation(2))];
+  await tick();
+  await tick();
+  const gone = t.rejects(
+    buy(operation(3), () => true),
+    { code: 'deadline_exceeded', nothingDone: true },
+  );
+  const repeated = [buy(operation(4), () => true), buy(operation(4), () => false)];
+  const stays = buy(operation(5), () => false);
+  for (let count = 0; count < 4; count += 1) await answer();
+  await gone;
+  t.match(await Promise.all([...under, ...repeated, stays]), [
+    answerTo(operation(1)),
+    answerTo(operation(2)),
+    answerTo(operation(4)),
+    { ...answerTo(operation(4)), replayed: true },
+    answerTo(operation(5)),
+  ]);
+  t.same(
+    batches.flat().map(({ order_id }) => order_id),
+    [1, 2, 4, 5].map(idOf),
+  );
+});
+
 t.test('when there are more order services, then more batches are under way', async (t) => {
   for (const replicas of [1, 3]) {
     const buying = openBuying(undefined, () => replicas);

@@ -18,6 +18,8 @@ export interface HopOptions<Operation extends HopItem, Outcome> {
   readonly maxQueue: number;
   /** At most this many calls at a time; a function, where the number of replicas decides. */
   readonly maxInFlight: number | (() => number);
+  /** Whether anybody still waits for what becomes of an operation; asked when its call is made. */
+  readonly isWanted?: ((operation: Operation) => boolean) | undefined;
   /** Is told of every call how many operations it begins with. */
   readonly onFlush?: ((operations: number) => void) | undefined;
   /** Milliseconds on a clock that only goes forward. */
@@ -47,7 +49,12 @@ export function createHop<Operation extends HopItem, Outcome>(
   options: HopOptions<Operation, Outcome>,
 ): Hop<Operation, Outcome> {
   const { send, idOf, idOfOutcome, maxBatch, maxQueue, maxInFlight } = options;
-  const { onFlush, now = () => performance.now(), defer = setImmediate } = options;
+  const {
+    isWanted = () => true,
+    onFlush,
+    now = () => performance.now(),
+    defer = setImmediate,
+  } = options;
 
   interface Waiting {
     readonly operation: Operation;
@@ -57,17 +64,17 @@ export function createHop<Operation extends HopItem, Outcome>(
   async function flush(items: readonly Waiting[]): Promise<(Outcome | Failure)[]> {
     const time = now();
     const wanted: Operation[] = [];
-    for (const { operation, expiresAt } of items) {
+    // Work that nobody waits for is not started.
+    const isSent = items.map(({ operation, expiresAt }) => {
       const timeout_ms = Math.floor(expiresAt - time);
-      if (timeout_ms >= 1) wanted.push({ ...operation, timeout_ms });
-    }
+      if (timeout_ms < 1 || !isWanted(operation)) return false;
+      wanted.push({ ...operation, timeout_ms });
+      return true;
+    });
     const outcomes = wanted.length === 0 ? [] : await send(wanted);
     const matched = matchOutcomes(wanted, idOf, outcomes, idOfOutcome);
     let next = 0;
-    return items.map(({ expiresAt }) => {
-      const outcome = Math.floor(expiresAt - time) >= 1 ? matched[next++] : undefined;
-      return outcome ?? late();
-    });
+    return isSent.map((sent) => (sent ? matched[next++] : undefined) ?? late());
   }
 
   const batches = createBatcher<Waiting, Outcome>(flush, {
@@ -106,5 +113,5 @@ export function createHop<Operation extends HopItem, Outcome>(
 
 function late(): Failure {
   const options = { nothingDone: true };
-  return new Failure('deadline_exceeded', 'the time was up before the call', options);
+  return new Failure('deadline_exceeded', 'nobody waited for it any more before the call', options);
 }

@@ -2,12 +2,16 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeShop } from './openapi/describe.js';
 import { pathOf, textOf, topFolder } from './openapi/document.js';
+import { referenceOf, referencePath } from './openapi/reference.js';
 
-/** Writes the documents of the services, and says which of them are others than before. */
-for (const [service, document] of await describeShop()) {
-  const path = join(topFolder, pathOf(service));
-  const text = textOf(document);
+/** Writes a file of the workspace, and says whether it is another than before. */
+async function keep(name: string, text: string): Promise<void> {
+  const path = join(topFolder, name);
   const before = await readFile(path, 'utf8').catch(() => undefined);
   if (before !== text) await writeFile(path, text);
-  console.log(`${pathOf(service)} ${before === text ? 'is as it was' : 'is written'}.`);
+  console.log(`${name} ${before === text ? 'is as it was' : 'is written'}.`);
 }
+
+const documents = await describeShop();
+for (const [service, document] of documents) await keep(pathOf(service), textOf(document));
+await keep(referencePath, referenceOf(documents));

@@ -33,7 +33,8 @@ const apps = ['catalog', 'gateway', 'order'];
  * What joins a service to the world; all else is its story, told without the world around it. The
  * front has none: it is nothing but such a joint.
  */
-const joints = /^(main|app|config|handlers|index|metrics|upstreams|catalogs|gateways|front)\.ts$|^store\//;
+const joints =
+  /^(main|app|config|handlers|index|metrics|upstreams|catalogs|gateways|front)\.ts$|^store\//;
 const theWorld =
   /^(fastify|@fastify\/.+|undici|@bazar\/service|@bazar\/service\/replicas|@bazar\/client\/(undici|inject)|(node:)?(fs|net|http)(\/.+)?)$/;
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createBazar } from '@bazar/client';
 import parsePrometheus from 'parse-prometheus-text-format';
 import t, { type Test } from 'tap';
@@ -92,6 +93,20 @@ t.test('when a known load has passed, then the figures are right', async (t) => 
   for (const figures of [gateway, order, catalog]) {
     t.ok(figures('nodejs_eventloop_lag_p99_seconds') >= 0);
   }
+});
+
+t.test('when the operators read of the figures, then all are there, and no others', async (t) => {
+  const { shop } = await open(t);
+  const shown = new Set<string>();
+  for (const service of startOrder) {
+    const answer = await fetch(`${shop.urls[service]}/metrics`);
+    for (const { name } of parsePrometheus(await answer.text())) {
+      if (name.startsWith('bazar_')) shown.add(name);
+    }
+  }
+  const text = readFileSync(new URL('../../../docs/operating.md', import.meta.url), 'utf8');
+  const told = [...text.matchAll(/^\| `(bazar_\w+)`/gm)].map(([, name]) => name);
+  t.same(told.toSorted(), [...shown].toSorted());
 });
 
 t.test('when one purchase of a batch is recorded, then all services tell of it', async (t) => {

@@ -20,6 +20,7 @@ import type { ServiceName } from '../src/index.js';
 import { describeShop } from '../src/openapi/describe.js';
 import { type Document, described, pathOf, textOf, topFolder } from '../src/openapi/document.js';
 import { at, type Fields, fieldsOf, listOf, withoutReferences } from '../src/openapi/json.js';
+import { referenceOf, referencePath } from '../src/openapi/reference.js';
 
 // Three shops are opened for the documents, so all tests look at the same ones.
 let made: ReadonlyMap<ServiceName, Document>;
@@ -103,6 +104,15 @@ t.test('when code and committed documents differ, then it is said which', async 
     'apps/gateway/openapi.json is not what the gateway says: run pnpm openapi',
     'apps/order/openapi.json is not what the order says: run pnpm openapi',
   ]);
+});
+
+t.test('when the reference for people is read, then it is of the contract', async (t) => {
+  const text = readFileSync(join(topFolder, referencePath), 'utf8');
+  t.equal(text, referenceOf(made), 'else run pnpm openapi');
+  for (const [service, document] of made) {
+    for (const { name } of operationsOf(document)) t.ok(text.includes(`### ${name}\n`), service);
+  }
+  t.match(text, /`\{"quantity_delta":|`\{"price":45\}`/);
 });
 
 t.test('when a document is read, then it is valid, and shows the contract only', async (t) => {

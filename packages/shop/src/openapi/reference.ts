@@ -1,0 +1,95 @@
+import type { ServiceName } from '../service.js';
+import type { Document } from './document.js';
+import { at, type Fields, fieldsOf, listOf, withoutReferences } from './json.js';
+
+/** Where the reference for people is kept, seen from the top folder. */
+export const referencePath = 'docs/http.md';
+
+const opening = `# HTTP reference
+
+Made from the contracts by \`npx --yes pnpm@12.21.0 openapi\`; a test holds that it is up to date. The same
+as OpenAPI 3.1: \`apps/*/openapi.json\`, and \`/docs/json\` of every running service.
+
+Every answer other than 200, 201, 204 and 304 is a problem document (RFC 9457) with one of the codes of
+[one table](../packages/contracts/src/failure-table.ts). Every request may carry \`x-request-id\`,
+\`x-timeout-ms\` (how long the caller still waits) and \`traceparent\`; every answer has \`x-request-id\`.
+`;
+
+const titles: Readonly<Record<ServiceName, string>> = {
+  gateway: 'The gateway, port 5000',
+  catalog: 'The catalog, port 5001',
+  order: 'The order service, port 5002',
+};
+
+/** What any route may answer, which need not be repeated at each. */
+const everywhere = ['400', '408', '417', '429', '431', '500', '503', '504'];
+
+/** The reference of all services as Markdown: equal documents, equal text. */
+export function referenceOf(documents: ReadonlyMap<ServiceName, Document>): string {
+  const sections = [...documents].flatMap(([service, document]) => [
+    `## ${titles[service]}`,
+    ...operationsOf(withoutReferences(document)),
+  ]);
+  return `${[opening.trimEnd(), ...sections].join('\n\n')}\n`;
+}
+
+function operationsOf(document: Fields): string[] {
+  return Object.entries(at(document, 'paths')).flatMap(([path, methods]) =>
+    Object.entries(fieldsOf(methods)).flatMap(([method, operation]) =>
+      describe(`${method.toUpperCase()} ${path}`, fieldsOf(operation)),
+    ),
+  );
+}
+
+function describe(name: string, operation: Fields): string[] {
+  const { summary, description, parameters, requestBody, responses, security } = operation;
+  const parts = [`### ${name}`, `${text(summary)}.${description ? ` ${text(description)}` : ''}`];
+  if (listOf(security).length > 0) parts.push('Takes a bearer token, where one is set.');
+  const inputs = listOf(parameters).map(fieldsOf).filter(isOwn).map(parameter);
+  const body = bodyOf(fieldsOf(requestBody));
+  if (body !== undefined) inputs.push(body);
+  if (inputs.length > 0) parts.push(inputs.join('\n'));
+  parts.push(answers(fieldsOf(responses)));
+  return parts;
+}
+
+/** All requests may carry these, as the opening says. */
+function isOwn({ name }: Fields): boolean {
+  return !['x-request-id', 'x-timeout-ms', 'traceparent'].includes(text(name));
+}
+
+function parameter({ name, in: place, required, description }: Fields): string {
+  const must = required === true ? '' : ', optional';
+  return `- \`${text(name)}\` (${text(place)}${must}): ${text(description)}`;
+}
+
+function bodyOf({ content, description, required }: Fields): string | undefined {
+  const example = exampleOf(content);
+  if (content === undefined) return undefined;
+  const must = required === true ? '' : ', optional';
+  const says = description === undefined ? '' : ` ${text(description)}`;
+  return `- body (JSON${must}):${says}${example === undefined ? '' : ` \`${example}\``}`;
+}
+
+function answers(responses: Fields): string {
+  return Object.entries(responses)
+    .filter(([status]) => !everywhere.includes(status))
+    .map(([status, response]) => {
+      const { description, content } = fieldsOf(response);
+      const example = Number(status) < 300 ? exampleOf(content) : undefined;
+      const shown = example === undefined ? '' : `\n\n  \`\`\`json\n  ${example}\n  \`\`\`\n`;
+      return `- ${status}: ${text(description)}${shown}`;
+    })
+    .join('\n');
+}
+
+/** The first example of a JSON content, in one line. */
+function exampleOf(content: unknown): string | undefined {
+  const { examples } = fieldsOf(fieldsOf(content)['application/json']);
+  const [first] = Object.values(fieldsOf(examples));
+  return first === undefined ? undefined : JSON.stringify(fieldsOf(first)['value']);
+}
+
+function text(value: unknown): string {
+  return String(value ?? '').replaceAll(/\s+/g, ' ');
+}
