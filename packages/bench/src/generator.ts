@@ -2,13 +2,11 @@
  * The load generator: a process of its own, so that its work is on no service's account. It takes a
  * `Load` as the body of a POST, and answers what it saw.
  */
-import { createServer, type IncomingMessage } from 'node:http';
-import { Value } from '@sinclair/typebox/value';
 import autocannon from 'autocannon';
-import { announce } from './listening.js';
 import { Load, type Seen } from './load.js';
 import { type Asked, requestsOf } from './requests.js';
 import { latenciesOf } from './statistics.js';
+import { serveTask } from './task.js';
 
 /** How long the last answers may take before the connections are cut. */
 const drainSeconds = 20;
@@ -96,20 +94,4 @@ function finish(client: autocannon.Client): void {
   Reflect.set(client, 'responseMax', 1);
 }
 
-async function textOf(request: IncomingMessage): Promise<string> {
-  request.setEncoding('utf8');
-  let text = '';
-  for await (const part of request) text += part;
-  return text;
-}
-
-const server = createServer(async (request, response) => {
-  try {
-    const load: unknown = JSON.parse(await textOf(request));
-    if (!Value.Check(Load, load)) throw new Error('That is no load.');
-    response.end(JSON.stringify(await run(load)));
-  } catch (error) {
-    response.writeHead(500).end(JSON.stringify(String(error)));
-  }
-});
-server.listen(0, '127.0.0.1', () => announce(server.address()));
+serveTask(Load, run);

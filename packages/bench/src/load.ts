@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox';
-import { Value } from '@sinclair/typebox/value';
 import { kinds } from './requests.js';
+import { giveTask } from './task.js';
 
 /** What the load generator is asked to do. */
 export const Load = Type.Object({
@@ -44,11 +44,6 @@ export const Seen = Type.Object({
 export type Seen = Static<typeof Seen>;
 
 /** Has the load generator at `generatorUrl` put a load on a shop, and tells what it saw. */
-export async function applyLoad(generatorUrl: string, load: Load): Promise<Seen> {
-  const answer = await fetch(generatorUrl, { method: 'POST', body: JSON.stringify(load) });
-  const seen: unknown = await answer.json();
-  if (!answer.ok || !Value.Check(Seen, seen)) {
-    throw new Error(`The load generator failed: ${JSON.stringify(seen)}`);
-  }
-  return seen;
+export function applyLoad(generatorUrl: string, load: Load): Promise<Seen> {
+  return giveTask(generatorUrl, load, Seen);
 }

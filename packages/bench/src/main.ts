@@ -4,6 +4,7 @@ import { BenchFailure } from './conservation.js';
 import { runLab } from './lab.js';
 import { type Command, type Options, readOptions, UsageError, usage } from './options.js';
 import { huntStale } from './stale.js';
+import { strain } from './strain.js';
 
 const surroundings = {
   reportFolder: 'bench-results',
@@ -15,6 +16,7 @@ const surroundings = {
 const commands: Record<Command, (options: Options) => Promise<unknown>> = {
   bench: (options) => runBench(options, surroundings),
   lab: (options) => runLab(options, surroundings),
+  strain: (options) => strain(options, surroundings),
   stale: ({ quick }) => huntStale({ reads: quick ? 20_000 : 1_000_000 }, surroundings),
 };
 

@@ -15,7 +15,7 @@ export const suiteNames = [
 ] as const;
 export type SuiteName = (typeof suiteNames)[number];
 
-const commands = ['bench', 'lab', 'stale'] as const;
+const commands = ['bench', 'lab', 'stale', 'strain'] as const;
 export type Command = (typeof commands)[number];
 
 export interface Options {
@@ -34,7 +34,7 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-export const usage = `pnpm bench [lab | stale] [options]
+export const usage = `pnpm bench [lab | stale | strain] [options]
   --only <suites>    of ${suiteNames.join(', ')}, separated by commas
   --rounds <n>       rounds of each measurement; the median is shown (3, quick 1)
   --seconds <n>      seconds of each measurement (5, quick 1)
@@ -48,7 +48,7 @@ export function readOptions(args: readonly string[]): Options {
   const command = commands.find((known) => known === first);
   if (command === undefined || more.length > 0) {
     throw new UsageError(
-      `"${positionals.join(' ')}" is nothing to do: it is lab, stale or nothing.`,
+      `"${positionals.join(' ')}" is nothing to do: it is lab, stale, strain or nothing.`,
     );
   }
   if (command !== 'bench' && values.only !== undefined) {

@@ -1,0 +1,141 @@
+import { type Goal, isKept } from './goals.js';
+import { inWords, type Machine } from './machine.js';
+import { inDigits } from './plot.js';
+import type { Kind } from './requests.js';
+import { forMarkdown, forTerminal } from './table.js';
+import type { Visited } from './visit.js';
+
+/** Normal clients beside slow ones; milliseconds. */
+export interface Slowness {
+  readonly perSecond: number;
+  readonly aloneP99: number;
+  readonly besideP99: number;
+  /** The median of the ratios of each round. */
+  readonly ratio: number;
+  readonly ratios: readonly number[];
+  /** Slow connections at the end, by their manners, and how many the shop has ended. */
+  readonly open: Readonly<Record<string, number>>;
+  readonly ended: number;
+}
+
+/** More than the shop can do, of one kind. */
+export interface Surge {
+  readonly kind: Kind;
+  /** What it served in a closed loop, a second. */
+  readonly peakPerSecond: number;
+  /** What it served of the surge, a second. */
+  readonly goodPerSecond: number;
+  readonly during: Visited;
+  /** Bytes by process: before the surge, and the most during it. */
+  readonly memory: {
+    readonly before: Readonly<Record<string, number>>;
+    readonly most: Readonly<Record<string, number>>;
+  };
+  /** From the end of the surge to the end of the last answer that was wrong or unusually late. */
+  readonly recoveryMs: number;
+}
+
+export interface StrainReport {
+  readonly machine: Machine;
+  readonly warning: string | undefined;
+  /** Whether shop and load had cores of their own. */
+  readonly isDivided: boolean;
+  readonly seconds: number;
+  readonly policy: {
+    readonly slowClients: number;
+    readonly surgeFactor: number;
+    readonly patienceMs: number;
+  };
+  readonly slowness: Slowness;
+  readonly surges: readonly Surge[];
+}
+
+const recoveryMs = 5000;
+/** What compose.yaml gives each container. */
+const memoryMB = 1000;
+
+function goalsOf({ slowness, surges, policy }: StrainReport): Goal[] {
+  const { slowClients, surgeFactor } = policy;
+  return [
+    {
+      sentence: `p99 beside ${slowClients} slow connections, of p99 without`,
+      must: 2,
+      better: 'less',
+      seen: slowness.ratio,
+    },
+    ...surges.flatMap(({ kind, peakPerSecond, goodPerSecond, recoveryMs: seen, memory }) => {
+      const what = `${kind}, ${surgeFactor} times the load`;
+      const mostMB = Math.max(...Object.values(memory.most)) / 1e6;
+      return [
+        {
+          sentence: `${what}: served, of the peak`,
+          must: 0.8,
+          better: 'more',
+          seen: goodPerSecond / peakPerSecond,
+        },
+        { sentence: `${what}: recovery, ms`, must: recoveryMs, better: 'less', seen },
+        { sentence: `${what}: most memory, MB`, must: memoryMB, better: 'less', seen: mostMB },
+      ] as const;
+    }),
+  ];
+}
+
+function surgeTable({ surges, seconds }: StrainReport): string[][] {
+  const share = (part: number, whole: number) => `${inDigits((100 * part) / whole)} %`;
+  return [
+    ['what', 'peak/s', 'came/s', 'served/s', 'turned away', 'hung up', 'failed', 'not sent', 'p99'],
+    ...surges.map(({ kind, peakPerSecond, goodPerSecond, during }) => [
+      kind,
+      inDigits(peakPerSecond),
+      inDigits(during.came / seconds),
+      inDigits(goodPerSecond),
+      share(during.shed, during.came),
+      share(during.gaveUp, during.came),
+      share(during.failed, during.came),
+      share(during.kept, during.came),
+      `${inDigits(during.waits.p99)} ms`,
+    ]),
+  ];
+}
+
+/** The same for a file and for a terminal. */
+export function strainReport(report: StrainReport): { markdown: string; terminal: string } {
+  const { machine, warning, isDivided, policy, slowness, seconds } = report;
+  const goals = [
+    ['promised', 'must be', 'seen', ''],
+    ...goalsOf(report).map((goal) => [
+      goal.sentence,
+      `${goal.better === 'more' ? 'at least' : 'at most'} ${goal.must}`,
+      inDigits(goal.seen ?? Number.NaN),
+      isKept(goal, machine.cores) ? 'kept' : 'missed',
+    ]),
+  ];
+  const surges = surgeTable(report);
+  const markdown = [
+    '# Bazar under strain',
+    '',
+    `On ${inWords(machine)}. ${
+      isDivided
+        ? 'The shop had one half of the cores, and those who loaded it the other.'
+        : 'The shop shared its cores with those who loaded it.'
+    }`,
+    '',
+    ...(warning === undefined ? [] : [`**${warning}**`, '']),
+    forMarkdown(goals),
+    '',
+    `**Slow clients.** ${inDigits(slowness.perSecond)} normal requests a second, 90 % of them reads: ` +
+      `p99 ${inDigits(slowness.aloneP99)} ms, and ${inDigits(slowness.besideP99)} ms beside ` +
+      `${policy.slowClients} connections that say nothing, send their headers or their body a byte ` +
+      `a second, or read none of their answers; each that the shop ended (${slowness.ended} times) ` +
+      'came again at once.',
+    '',
+    `**Surges.** For ${seconds} s, ${policy.surgeFactor} times as many as were served at the peak ` +
+      `(${inDigits(seconds)} s of a closed loop) came at random times, each with a patience of ` +
+      `${policy.patienceMs} ms. Recovery is the time from the last of them to the end of the last ` +
+      'answer that was wrong or unusually late, of fifty that are asked for a second.',
+    '',
+    forMarkdown(surges),
+    '',
+  ].join('\n');
+  return { markdown, terminal: `${forTerminal(surges)}\n\n${forTerminal(goals)}` };
+}

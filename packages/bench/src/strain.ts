@@ -1,0 +1,253 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from './client.js';
+import { BenchFailure, breaches } from './conservation.js';
+import { type ShopContestant, startBazar, startScript } from './contestant.js';
+import { divideCores, keepToCores } from './cores.js';
+import { busyWarning, inWords, lookAtMachine } from './machine.js';
+import type { Options } from './options.js';
+import type { Kind } from './requests.js';
+import { sendSlowClients } from './slow-clients.js';
+import { latenciesOf, median } from './statistics.js';
+import { type Slowness, type StrainReport, type Surge, strainReport } from './strain-report.js';
+import { inFolder, type Surroundings } from './surroundings.js';
+import { residentBytes } from './usage.js';
+import { type Visited, visit } from './visit.js';
+
+const policy = {
+  books: 4,
+  slowClients: 1000,
+  /** Before they count: all of them have come, and what they ask at first is answered. */
+  slowClientsSettleMs: 3000,
+  /** Of what the shop can carry, where nothing but the slow clients shall be in anybody's way. */
+  easyShare: 0.5,
+  surgeFactor: 3,
+  surgeKinds: ['purchase', 'mixed', 'info'],
+  /** Enough to keep the shop busy, few enough to be answered soon. */
+  peakConnections: 256,
+  connections: 9000,
+  patienceMs: 1000,
+  probeMs: 20,
+  /** How long is looked for a recovery, which must take less. */
+  afterMs: 8000,
+  sampleMs: 200,
+} as const;
+
+/**
+ * What strain does to the shop: a thousand slow and half-open connections beside normal clients,
+ * and three times as many requests as it can answer. The shop has one half of the cores and those
+ * who load it the other.
+ *
+ * @throws BenchFailure when the conservation law was broken
+ */
+export async function strain(
+  { rounds, seconds, quick }: Options,
+  { reportFolder, say }: Surroundings,
+): Promise<StrainReport> {
+  return inFolder(async (folder) => {
+    const machine = lookAtMachine(folder);
+    say(`On ${inWords(machine)}.`);
+    const warning = busyWarning(machine);
+    if (warning !== undefined) say(warning);
+    const shop = await startBazar({ folder: join(folder, 'shop'), books: policy.books });
+    const crowd = await startScript('crowd', 'crowd');
+    try {
+      const isDivided = divide(Object.values(shop.pids()), crowd.pid);
+      if (!isDivided) say('The shop shares its cores with the load: a busy load slows it down.');
+      const trial: Trial = { shop, crowdUrl: crowd.url, seconds, say };
+      say('Warming up.');
+      await goThrough(trial, 'mixed', { seconds: quick ? 2 : 20 });
+      const slowness = await bearSlowClients(trial, rounds);
+      const surges: Surge[] = [];
+      for (const kind of policy.surgeKinds) surges.push(await bearSurge(trial, kind));
+      const report = { machine, warning, isDivided, seconds, policy, slowness, surges };
+      const text = strainReport(report);
+      await mkdir(reportFolder, { recursive: true });
+      await writeFile(join(reportFolder, 'strain.md'), text.markdown);
+      await writeFile(join(reportFolder, 'strain.json'), JSON.stringify(report, null, 2));
+      say(`\n${text.terminal}\n\nThe report is ${join(reportFolder, 'strain.md')}.`);
+      return report;
+    } finally {
+      await crowd.stop();
+      await shop.stop();
+    }
+  });
+}
+
+function divide(shop: readonly number[], load: number): boolean {
+  const cores = divideCores();
+  if (cores === undefined) return false;
+  return keepToCores(shop, cores.shop) && keepToCores([load], cores.load);
+}
+
+interface Trial {
+  readonly shop: ShopContestant;
+  readonly crowdUrl: string;
+  readonly seconds: number;
+  readonly say: (sentence: string) => void;
+}
+
+interface Way {
+  readonly perSecond?: number;
+  readonly connections?: number;
+  readonly seconds?: number;
+}
+
+function send({ shop, crowdUrl, seconds }: Trial, kind: Kind, way: Way = {}): Promise<Visited> {
+  const { books, patienceMs, peakConnections: connections } = policy;
+  return visit(crowdUrl, {
+    ...{ url: shop.url, kind, books, connections, seconds, patienceMs },
+    ...way,
+  });
+}
+
+/** Sends a crowd, and sees to it that the shop did with everybody what it said. */
+async function goThrough(trial: Trial, kind: Kind, way?: Way): Promise<Visited> {
+  const checked = await account(trial.shop);
+  const seen = await send(trial, kind, way);
+  await checked(kind === 'purchase' ? seen : undefined);
+  return seen;
+}
+
+/**
+ * Opens an account. What is returned closes it: whoever hung up may have bought all the same, and
+ * whoever was turned away has not.
+ *
+ * @throws BenchFailure when the shop did not keep it
+ */
+async function account(shop: ShopContestant) {
+  const rowsBefore = (await shop.ledger?.rows()) ?? 0;
+  return async (bought: Visited | undefined, others = 0): Promise<void> => {
+    const audit = await shop.ledger?.audit();
+    const rowsAfter = (await shop.ledger?.rows()) ?? 0;
+    const logged = rowsAfter - rowsBefore;
+    const found = breaches({ acknowledged: logged, rowsBefore, rowsAfter, audit });
+    if (bought !== undefined) {
+      const { came, served, shed, kept } = bought;
+      const [least, most] = [served + others, came - shed - kept + others];
+      if (logged < least) found.push(`${least} bought, but ${logged} rows were logged`);
+      if (logged > most) found.push(`${most} can have bought, but ${logged} rows were logged`);
+    }
+    if (found.length > 0) throw new BenchFailure(`${found.join('; ')}.`);
+  };
+}
+
+async function bearSlowClients(trial: Trial, rounds: number): Promise<Slowness> {
+  const { shop, seconds, say } = trial;
+  const peak = await goThrough(trial, 'mixed');
+  const perSecond = (policy.easyShare * peak.served) / seconds;
+  const [alone, beside]: [number[], number[]] = [[], []];
+  let open: Slowness['open'] = {};
+  let ended = 0;
+  for (let round = 1; round <= rounds; round += 1) {
+    alone.push((await goThrough(trial, 'mixed', { perSecond })).waits.p99);
+    const slow = sendSlowClients(shop.url, policy.slowClients);
+    try {
+      await sleep(policy.slowClientsSettleMs);
+      const seen = await goThrough(trial, 'mixed', { perSecond });
+      beside.push(seen.waits.p99);
+      open = slow.open();
+      ended += slow.ended();
+    } finally {
+      slow.leave();
+    }
+    say(`Slow clients, round ${round}: p99 ${alone.at(-1)} ms alone, ${beside.at(-1)} ms beside.`);
+  }
+  const ratios = beside.map((value, round) => value / (alone[round] ?? Number.NaN));
+  return {
+    perSecond,
+    aloneP99: median(alone),
+    besideP99: median(beside),
+    ratio: median(ratios),
+    ratios,
+    open,
+    ended,
+  };
+}
+
+async function bearSurge(trial: Trial, kind: Kind): Promise<Surge> {
+  const { shop, seconds, say } = trial;
+  const peak = await goThrough(trial, kind);
+  const peakPerSecond = peak.served / seconds;
+  const usual = await probe(shop.url, kind, 2000);
+  const memory = watchMemory(shop);
+  const perSecond = policy.surgeFactor * peakPerSecond;
+  const checked = await account(shop);
+  const [during, after] = await Promise.all([
+    send(trial, kind, { perSecond, connections: policy.connections }),
+    sleep(seconds * 1000).then(() => probe(shop.url, kind, policy.afterMs)),
+  ]);
+  const bearableMs = Math.max(2 * latenciesOf(usual.map(waitOf)).p99, policy.probeMs);
+  const lastBad = after.findLast((one) => !one.ok || waitOf(one) > bearableMs);
+  const surge: Surge = {
+    kind,
+    peakPerSecond,
+    goodPerSecond: during.served / seconds,
+    during,
+    memory: memory.end(),
+    recoveryMs: lastBad?.endedMs ?? 0,
+  };
+  await checked(kind === 'purchase' ? during : undefined, after.filter(({ ok }) => ok).length);
+  say(
+    `${kind}: ${Math.round(peakPerSecond)}/s at the peak, ${Math.round(surge.goodPerSecond)}/s ` +
+      `of ${Math.round(perSecond)}/s in the surge, recovered after ${Math.round(surge.recoveryMs)} ms.`,
+  );
+  return surge;
+}
+
+interface Probe {
+  readonly beganMs: number;
+  readonly endedMs: number;
+  readonly ok: boolean;
+}
+
+const waitOf = ({ beganMs, endedMs }: Probe) => endedMs - beganMs;
+
+/** Somebody who asks at a leisurely pace; in milliseconds from the start. */
+async function probe(url: string, kind: Kind, forMs: number): Promise<Probe[]> {
+  const client = connect(url);
+  const fromMs = performance.now();
+  const probes: Promise<Probe>[] = [];
+  const question =
+    kind === 'purchase'
+      ? ({ method: 'POST', path: '/purchase/1' } as const)
+      : ({ method: 'GET', path: '/info/1' } as const);
+
+  async function ask(): Promise<Probe> {
+    const beganMs = performance.now() - fromMs;
+    const ok = await client.ask(question).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+    return { beganMs, endedMs: performance.now() - fromMs, ok };
+  }
+
+  while (performance.now() - fromMs < forMs) {
+    probes.push(ask());
+    await sleep(policy.probeMs);
+  }
+  const all = await Promise.all(probes);
+  await client.close();
+  return all;
+}
+
+/** The most memory that each process held, in bytes. */
+function watchMemory(shop: ShopContestant) {
+  const most: Record<string, number> = {};
+  const look = () => {
+    for (const [name, pid] of Object.entries(shop.pids())) {
+      most[name] = Math.max(most[name] ?? 0, residentBytes(pid));
+    }
+  };
+  look();
+  const before = { ...most };
+  const looking = setInterval(look, policy.sampleMs);
+  return {
+    end() {
+      clearInterval(looking);
+      look();
+      return { before, most };
+    },
+  };
+}
