@@ -140,7 +140,7 @@ t.test('when a gateway owes an acknowledgement, then its lease is not renewed', 
   await clock.finish(clock.sleep(leaseTerms.acknowledgeMs - 10));
   t.equal(await renew(epoch), epoch, 'not late yet');
   await clock.finish(clock.sleep(20));
-  await t.rejects(renew(epoch), { code: 'unavailable' });
+  await t.rejects(renew(epoch), { code: 'lease_unknown' });
   await clock.finish(slow);
   t.equal(await renew(epoch), epoch, 'it has come: the lease goes on');
 });
@@ -254,7 +254,7 @@ t.test('when the last copy is sold, then "sold out" waits for the gateways too',
 t.test('when a gateway does not answer at its address, then it gets no lease', async (t) => {
   const { renew, gateway, leases } = await openLater();
   gateway.isReachable = false;
-  await t.rejects(renew(), { code: 'unavailable' });
+  await t.rejects(renew(), { code: 'lease_unknown' });
   t.equal(leases.barrier(book(1)), undefined);
 });
 
