@@ -12,6 +12,7 @@ import cors from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
 import type { Cache } from './cache.js';
 import type { Config } from './config.js';
+import { createGate } from './gate.js';
 import { gatewayHandlers, internalHandlers } from './handlers.js';
 import type { Lease } from './lease.js';
 import type { Buying } from './purchase.js';
@@ -53,6 +54,7 @@ export function buildGateway(
     name: 'gateway',
     // With a limit every request is counted by address, which the short way does not do.
     ...(RATE_LIMIT === undefined && { shortcut: cache.look }),
+    gate: createGate(buying),
   });
   app.register(cors, {
     origin: CORS_ORIGINS?.split(/ *, */) ?? (isLoopback(HOST) ? loopbackOrigin : false),

@@ -30,8 +30,16 @@ export interface BuyEffects {
   readonly defer?: (run: () => void) => unknown;
 }
 
-/** One call carries at most this many purchases; more waiting than `maxQueue` is overload. */
-const policy = { maxBatch: 1024, maxQueue: 20_000, maxInFlightPerReplica: 2 };
+/**
+ * One call carries at most this many purchases. More waiting than `maxQueue` is overload; and so is
+ * an old queue of more than `minQueue`, see `createHop`.
+ */
+const policy = {
+  maxBatch: 1024,
+  maxQueue: 20_000,
+  maxInFlightPerReplica: 2,
+  shedding: { minQueue: 512, maxWaitMs: 1000 },
+};
 
 export interface Buying {
   /**
@@ -45,6 +53,8 @@ export interface Buying {
   ): Promise<{ answer: PurchaseAnswer; replayed: boolean }>;
   /** How many purchases wait for a call. */
   waiting(): number;
+  /** Whether another one would be refused for those that wait already. */
+  isOverloaded(): boolean;
   /** Answers everything accepted. */
   close(): Promise<void>;
 }
@@ -52,7 +62,7 @@ export interface Buying {
 export function createBuying(effects: BuyEffects): Buying {
   const { purchase, replicas = () => 1, after, onDone, onBatch, defer } = effects;
   const { now = () => performance.now() } = effects;
-  const { maxBatch, maxQueue, maxInFlightPerReplica } = policy;
+  const { maxBatch, maxQueue, maxInFlightPerReplica, shedding } = policy;
   const idOf = ({ order_id }: PurchaseOperation | PurchaseOutcome) => order_id;
   /** By order id, all who wait for it. */
   const waiting = new Map<string, Set<() => boolean>>();
@@ -62,6 +72,7 @@ export function createBuying(effects: BuyEffects): Buying {
     idOfOutcome: idOf,
     maxBatch,
     maxQueue,
+    shedding,
     maxInFlight: () => maxInFlightPerReplica * replicas(),
     isWanted: ({ order_id }) => [...(waiting.get(order_id) ?? [])].some((isGone) => !isGone()),
     onFlush: onBatch,
@@ -96,6 +107,7 @@ export function createBuying(effects: BuyEffects): Buying {
       return purchaseAnswer(outcome);
     },
     waiting: hop.waiting,
+    isOverloaded: hop.isOverloaded,
     close: hop.close,
   };
 }

@@ -120,6 +120,7 @@ async function open(
   env: NodeJS.ProcessEnv = {},
   tokenOfGateway = env['SERVICE_TOKEN'],
   leases = withoutGateways,
+  now = () => performance.now(),
 ) {
   const { catalogApp, orderApp } = await openServices(t, env, leases);
   const wires = { catalog: carries, order: carries };
@@ -151,7 +152,7 @@ async function open(
     health: async () => states,
     close: async () => undefined,
   };
-  const buying = createBuying({ purchase: purchaseThrough(upstreams.purchases), after });
+  const buying = createBuying({ purchase: purchaseThrough(upstreams.purchases), after, now });
   const lines: string[] = [];
   let epochs = 0;
   const cache = createCache({ isLive: () => lease.isLive() });
@@ -179,7 +180,8 @@ async function open(
     },
   );
   t.teardown(() => app.close());
-  return { app, catalogApp, orderApp, wires, asked, states, lines, lease, epochs: () => epochs };
+  const seen = { asked, states, lines, epochs: () => epochs };
+  return { app, catalogApp, orderApp, wires, buying, lease, ...seen };
 }
 
 const buy = (id: number | string, rest: object = {}) => {
@@ -549,6 +551,73 @@ t.test('when one address asks too often, then it is told to wait', async (t) => 
   );
 });
 
+t.test('when too many purchases wait, then the next are turned away and nobody else', async (t) => {
+  const clock = { now: 0 };
+  const { app, wires, asked, buying, lines } = await open(
+    t,
+    { CORS_ORIGINS: 'https://shop.example' },
+    undefined,
+    withoutGateways,
+    () => clock.now,
+  );
+  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  let letGo = () => {};
+  const opened = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  wires.order = (carry) => async (request) => {
+    await opened;
+    return carry(request);
+  };
+  const waiting: Promise<{ statusCode: number }>[] = [];
+  // Two calls are on their way before anybody has to wait.
+  for (const calls of [1, 2]) {
+    waiting.push(app.inject(buy(1)));
+    while (asked.length < calls) await new Promise((resolve) => setImmediate(resolve));
+  }
+  for (let one = 0; one < 512; one += 1) waiting.push(app.inject(buy(4)));
+  const shown = async () => (await (await fetch(`${url}/metrics`)).text()).split('\n');
+  while (buying.waiting() < 512) await new Promise((resolve) => setImmediate(resolve));
+  clock.now = 1001;
+  const turned = await fetch(`${url}/purchase/1`, {
+    method: 'POST',
+    headers: { 'x-request-id': 'r-1' },
+  });
+  t.equal(turned.status, 503);
+  t.equal(turned.headers.get('retry-after'), '1');
+  t.equal(turned.headers.get('content-type'), 'application/problem+json');
+  t.match(await turned.json(), {
+    code: 'overloaded',
+    detail: 'too many purchases are waiting. Nothing came of this request; it may be repeated',
+    request_id: 'r-1',
+  });
+  const page = await fetch(`${url}/purchase/1`, {
+    method: 'POST',
+    headers: { origin: 'https://shop.example' },
+  });
+  t.equal(page.status, 503);
+  t.equal(page.headers.get('access-control-allow-origin'), 'https://shop.example');
+  for (const path of ['/health/live', '/health/ready', '/info/1', '/metrics']) {
+    t.equal((await fetch(url + path)).status, 200, path);
+  }
+  t.ok(
+    (await shown()).includes(
+      'bazar_http_requests_total{route="/purchase/:item_id",method="POST",status="503"} 2',
+    ),
+    'both are counted',
+  );
+  t.match(
+    lines.map((line) => JSON.parse(line)).find(({ reqId }) => reqId === 'r-1'),
+    { level: 40, code: 'overloaded', method: 'POST' },
+    'and logged',
+  );
+  letGo();
+  const answered = (await Promise.all(waiting)).map(({ statusCode }) => statusCode);
+  t.same(answered, Array(514).fill(200), 'who was let in is answered');
+  const after = await fetch(`${url}/purchase/1`, { method: 'POST' });
+  t.equal(after.status, 200, 'and the door is open again');
+});
+
 t.test('when somebody looks at the shop, then there is a page, health and the docs', async (t) => {
   const { app, states } = await open(t);
   const home = await app.inject('/');
@@ -693,7 +762,12 @@ async function openReplicated(t: Test) {
     log,
   });
   const app = buildGateway(
-    { upstreams, buying, cache, lease },
+    {
+      upstreams,
+      buying,
+      cache,
+      lease,
+    },
     { config, ready: upstreams.health },
   );
   t.teardown(async () => {

@@ -39,6 +39,8 @@ export interface Batcher<I, O> {
   add(item: I): Promise<O>;
   /** How many items wait for a flush. */
   waiting(): number;
+  /** The one that has waited for the longest; undefined when none does. */
+  oldest(): I | undefined;
   /** Resolves as soon as nothing is queued or in flight. */
   idle(): Promise<void>;
   /** Refuses every later item, and resolves when all earlier ones are answered. */
@@ -142,6 +144,7 @@ export function createBatcher<I, O>(
       return answered;
     },
     waiting: () => queue.length,
+    oldest: () => queue[0]?.item,
     idle,
     close() {
       closed = true;

@@ -147,6 +147,8 @@ async function brokenLaws(create: Create, script: Script): Promise<Set<string>> 
     else if (step === 'close') endings.push(close());
     else for (let count = 0; count < step; count++) add();
     await turn();
+    const told = [batcher.waiting(), batcher.oldest()];
+    law(ledger, 'it says what waits', String(told) === String([waiting.length, waiting[0]]));
   }
   // From here on nothing hinders it, and each turn ends a batch: there are no more than items.
   for (let rest = items; rest >= 0; rest--) {
@@ -183,7 +185,8 @@ type Flaw =
   | 'a failed flush fails the queue'
   | 'close does not wait'
   | 'close drops the queue'
-  | 'close never ends';
+  | 'close never ends'
+  | 'names the youngest';
 
 /** A batcher in the plainest words, with one flaw built in. */
 function flawed(flaw: Flaw): Create {
@@ -235,6 +238,7 @@ function flawed(flaw: Flaw): Create {
     };
     return {
       waiting: () => queue.length,
+      oldest: () => queue.at(flaw === 'names the youngest' ? -1 : 0)?.item,
       add: (item) =>
         new Promise((resolve, reject) => {
           if (closed) return reject(new BatcherClosed());
@@ -269,6 +273,7 @@ const flaws: readonly (readonly [Flaw, string])[] = [
   ['close does not wait', 'close answers all earlier items'],
   ['close drops the queue', 'every caller is answered'],
   ['close never ends', 'close and idle end'],
+  ['names the youngest', 'it says what waits'],
 ];
 
 t.test(

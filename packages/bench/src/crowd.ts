@@ -4,6 +4,7 @@
  * ask for several times what the shop can do, and whoever measures an overload by a client that is
  * slower than the shop measures that client.
  */
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { requestsOf } from './requests.js';
 import { latenciesOf } from './statistics.js';
@@ -22,19 +23,17 @@ interface Line {
   received: string;
 }
 
-function run(plan: Visit): Promise<Visited> {
+async function run(plan: Visit): Promise<Visited> {
   const { connections, seconds, patienceMs, perSecond } = plan;
   const { hostname, port } = new URL(plan.url);
   const requests = textsOf(plan);
   const counts = { came: 0, served: 0, shed: 0, gaveUp: 0, kept: 0, failed: 0 };
   const waits: number[] = [];
+  const delays: number[] = [];
   const lines = new Set<Line>();
   const idle: Line[] = [];
   /** In the order in which they came, and so in the order in which their patience ends. */
   const waiting = new Set<Line>();
-  const beganMs = performance.now();
-  const endMs = beganMs + seconds * 1000;
-  let nextMs = beganMs;
   let turn = 0;
 
   function open(): Line {
@@ -48,9 +47,17 @@ function run(plan: Visit): Promise<Visited> {
     return line;
   }
 
+  /** The connection that has been idle for the shortest time, if it is still there. */
+  function idleLine(): Line | undefined {
+    for (;;) {
+      const line = idle.pop();
+      if (line === undefined || !line.socket.destroyed) return line;
+    }
+  }
+
   function ask(cameMs: number): void {
     counts.came += 1;
-    const line = idle.pop() ?? (lines.size < connections ? open() : undefined);
+    const line = idleLine() ?? (lines.size < connections ? open() : undefined);
     if (line === undefined) {
       counts.kept += 1;
       return;
@@ -81,8 +88,6 @@ function run(plan: Visit): Promise<Visited> {
 
   function lose(line: Line): void {
     lines.delete(line);
-    const place = idle.indexOf(line);
-    if (place >= 0) idle.splice(place, 1);
     if (!waiting.delete(line)) return;
     counts.failed += 1;
     if (perSecond === undefined && performance.now() < endMs) ask(performance.now());
@@ -99,6 +104,13 @@ function run(plan: Visit): Promise<Visited> {
     }
   }
 
+  // To open thousands of connections takes a second in which nobody could ask for anything.
+  const opening = Array.from({ length: connections }, open);
+  await Promise.allSettled(opening.map(({ socket }) => once(socket, 'connect')));
+  idle.push(...opening);
+  const beganMs = performance.now();
+  const endMs = beganMs + seconds * 1000;
+  let nextMs = beganMs;
   if (perSecond === undefined) for (let one = 0; one < connections; one += 1) ask(beganMs);
 
   return new Promise((resolve) => {
@@ -106,6 +118,7 @@ function run(plan: Visit): Promise<Visited> {
       const nowMs = performance.now();
       // Whoever was late to be sent came at the time that was planned for him all the same.
       while (perSecond !== undefined && nextMs <= nowMs && nextMs < endMs) {
+        delays.push(nowMs - nextMs);
         ask(nextMs);
         nextMs -= (Math.log(1 - Math.random()) / perSecond) * 1000;
       }
@@ -114,7 +127,7 @@ function run(plan: Visit): Promise<Visited> {
       clearInterval(ticking);
       for (const { socket } of lines) socket.destroy();
       const { p50, p99, max } = latenciesOf(waits);
-      resolve({ ...counts, waits: { p50, p99, max } });
+      resolve({ ...counts, lateMs: latenciesOf(delays).p99, waits: { p50, p99, max } });
     }, tickMs);
   });
 }

@@ -45,6 +45,8 @@ export interface StrainReport {
     readonly slowClients: number;
     readonly surgeFactor: number;
     readonly patienceMs: number;
+    readonly connections: number;
+    readonly peakConnections: readonly number[];
   };
   readonly slowness: Slowness;
   readonly surges: readonly Surge[];
@@ -83,7 +85,18 @@ function goalsOf({ slowness, surges, policy }: StrainReport): Goal[] {
 function surgeTable({ surges, seconds }: StrainReport): string[][] {
   const share = (part: number, whole: number) => `${inDigits((100 * part) / whole)} %`;
   return [
-    ['what', 'peak/s', 'came/s', 'served/s', 'turned away', 'hung up', 'failed', 'not sent', 'p99'],
+    [
+      'what',
+      'peak/s',
+      'came/s',
+      'served/s',
+      'turned away',
+      'hung up',
+      'failed',
+      'not sent',
+      'sent late ms',
+      'p99 ms',
+    ],
     ...surges.map(({ kind, peakPerSecond, goodPerSecond, during }) => [
       kind,
       inDigits(peakPerSecond),
@@ -93,7 +106,8 @@ function surgeTable({ surges, seconds }: StrainReport): string[][] {
       share(during.gaveUp, during.came),
       share(during.failed, during.came),
       share(during.kept, during.came),
-      `${inDigits(during.waits.p99)} ms`,
+      inDigits(during.lateMs),
+      inDigits(during.waits.p99),
     ]),
   ];
 }
@@ -130,9 +144,11 @@ export function strainReport(report: StrainReport): { markdown: string; terminal
       'came again at once.',
     '',
     `**Surges.** For ${seconds} s, ${policy.surgeFactor} times as many as were served at the peak ` +
-      `(${inDigits(seconds)} s of a closed loop) came at random times, each with a patience of ` +
-      `${policy.patienceMs} ms. Recovery is the time from the last of them to the end of the last ` +
-      'answer that was wrong or unusually late, of fifty that are asked for a second.',
+      'came at random times (the best of closed loops of ' +
+      `${policy.peakConnections.join(' and ')} connections, as long each), each with a patience of ` +
+      `${policy.patienceMs} ms. Those who found all ${policy.connections} connections of the crowd in ` +
+      'use were not sent. Recovery is the time from the last of them to the end of the last answer ' +
+      'that was wrong or unusually late, of fifty that are asked for a second.',
     '',
     forMarkdown(surges),
     '',

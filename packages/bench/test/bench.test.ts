@@ -12,6 +12,7 @@ import { measure } from '../src/measure.js';
 import { readOptions, suiteNames, UsageError } from '../src/options.js';
 import { overPostgres, perPurchase } from '../src/over-postgres.js';
 import { huntStale } from '../src/stale.js';
+import { strain } from '../src/strain.js';
 
 const quick = readOptions(['--quick']);
 
@@ -96,6 +97,30 @@ t.test('when the order service is killed, then the story is told and none is los
   t.ok(story.killedMs < story.backMs);
   t.ok(story.soldAgainMs > story.killedMs);
   t.ok(story.events.some(({ kind, attempts }) => kind === 'purchase' && attempts > 1));
+});
+
+t.test('when a shop is strained, then it is told what became of whom', async (t) => {
+  const reportFolder = t.testdir();
+  const options = { ...quick, seconds: 1 };
+  const { slowness, surges } = await strain(options, { reportFolder, say: () => undefined });
+  t.equal(
+    Object.values(slowness.open).reduce((sum, one) => sum + one, 0),
+    1000,
+    'all slow clients were there',
+  );
+  t.ok(slowness.ratio > 0);
+  t.same(
+    surges.map(({ kind }) => kind),
+    ['purchase', 'mixed', 'info'],
+  );
+  for (const { kind, during, peakPerSecond, memory } of surges) {
+    const { came, served, shed, gaveUp, kept, failed } = during;
+    t.equal(came, served + shed + gaveUp + kept + failed, `${kind}: each is counted once`);
+    t.ok(came > 2 * peakPerSecond, `${kind}: many came`);
+    t.same(Object.keys(memory.most).sort(), ['catalog', 'gateway', 'order']);
+  }
+  const report = readFileSync(join(reportFolder, 'strain.md'), 'utf8');
+  t.match(report, /purchase, 3 times the load: served, of the peak/);
 });
 
 t.test('when rows are in PostgreSQL, then batches and replicas are compared', async (t) => {

@@ -20,8 +20,8 @@ function count({ answers }: Tally, status: number): void {
 export interface AnswerCount {
   /** One that belongs to no route. */
   unmatched(status: number): void;
-  /** One to a `GET` of the route of this pattern. */
-  read(route: string, status: number): void;
+  /** One to a request for the route of this pattern. */
+  early(method: string, route: string, status: number): void;
 }
 
 /**
@@ -32,7 +32,7 @@ export interface AnswerCount {
 export function countAnswers(app: FastifyInstance, metrics: Metrics): AnswerCount {
   const unmatched = tallyOf('(none)', '(any)');
   const tallies = [unmatched];
-  const reads = new Map<string, Tally>();
+  const byMethod = new Map<string, Map<string, Tally>>();
   metrics.counter(
     {
       name: 'bazar_http_requests_total',
@@ -42,9 +42,12 @@ export function countAnswers(app: FastifyInstance, metrics: Metrics): AnswerCoun
     () => tallies.flatMap(readTally),
   );
   app.addHook('onRoute', (route) => {
-    const tally = tallyOf(route.url, [route.method].flat().join(','));
+    const methods = [route.method].flat();
+    const tally = tallyOf(route.url, methods.join(','));
     tallies.push(tally);
-    if ([route.method].flat().includes('GET')) reads.set(route.url, tally);
+    for (const method of methods) {
+      byMethod.set(method, (byMethod.get(method) ?? new Map()).set(route.url, tally));
+    }
     const earlier = [route.onResponse ?? []].flat();
     route.onResponse = [
       ...earlier,
@@ -56,7 +59,7 @@ export function countAnswers(app: FastifyInstance, metrics: Metrics): AnswerCoun
   });
   return {
     unmatched: (status) => count(unmatched, status),
-    read: (route, status) => count(reads.get(route) ?? unmatched, status),
+    early: (method, route, status) => count(byMethod.get(method)?.get(route) ?? unmatched, status),
   };
 }
 

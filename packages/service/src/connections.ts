@@ -109,12 +109,12 @@ export interface ConnectionLimits {
 
 /**
  * Fastify's `serverFactory`: a server with the bounds that Node leaves open.
- * @param isAnswered answers a request at once and says so, or leaves it to Fastify
+ * @param before what a request comes to first; it hands on to Fastify what it does not answer
  */
 export function guardedServer(
   limits: ConnectionLimits,
   requestId: RequestId,
-  isAnswered: (request: IncomingMessage, response: ServerResponse) => boolean,
+  before: (handle: Handle) => Handle,
 ) {
   const { requestTimeoutMs, connectionsCheckingIntervalMs, keepAliveTimeoutMs } = limits;
   return (handle: Handle): Server => {
@@ -126,10 +126,7 @@ export function guardedServer(
       maxHeaderSize: maxHeaderBytes,
       requireHostHeader: false,
     };
-    const queue = boundPipelines(handle);
-    const server = createServer(options, (request, response) => {
-      if (!isAnswered(request, response)) queue(request, response);
-    });
+    const server = createServer(options, before(boundPipelines(handle)));
     server.setTimeout(quietMs);
     server.maxConnections = maxConnections;
     // A client may close its side behind its last request, as `nc -N` does, and still read the

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { Failure, isMoney, moneyFormat, requestIdPattern } from '@bazar/contracts';
 import fastify, {
   type FastifyBaseLogger,
@@ -9,14 +9,17 @@ import fastify, {
   type onRequestHookHandler,
 } from 'fastify';
 import { countAnswers } from './answer-count.js';
+import { createBackpressure } from './backpressure.js';
 import { hasNoBody, parseBodies } from './bodies.js';
 import { answerClientError, endConnections, guardedServer } from './connections.js';
 import { addDocs } from './docs.js';
-import { createFailureLog } from './failure-log.js';
+import { createFailureLog, type FailureLog } from './failure-log.js';
+import { type Gate, turnAway } from './gate.js';
 import { addHealth, type Dependencies } from './health.js';
 import { createLogger } from './logger.js';
 import { malformed } from './malformed.js';
 import { createMetrics, type Metrics } from './metrics.js';
+import type { Handle } from './pipeline.js';
 import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
 import { addScrape } from './scrape.js';
@@ -51,6 +54,8 @@ export interface ServiceOptions {
   readonly metrics?: Metrics;
   /** Answers that are at hand, for plain reads. */
   readonly shortcut?: Shortcut;
+  /** Who has to wait, or is turned away, while there is too much to do; nobody unless told. */
+  readonly gate?: Gate;
   /** Repeats of a failure are counted for so long before they are logged; 10 s unless told. */
   readonly failureRepeatsMs?: number;
   /** Makes the id of a request that came without one. */
@@ -82,27 +87,23 @@ function requestIds(randomId: () => string) {
 function bareApp(
   options: ServiceOptions,
   randomId: () => string,
-  isAnswered: (request: IncomingMessage, response: ServerResponse) => boolean,
+  logger: FastifyBaseLogger,
+  logFailure: FailureLog,
+  before: (queue: Handle) => Handle,
 ): FastifyInstance {
-  const logger =
-    options.logger ?? createLogger(options.name, options.config.LOG_LEVEL, options.logStream);
   const requestId = requestIds(randomId);
   const limits = {
     requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
     connectionsCheckingIntervalMs: options.connectionsCheckingIntervalMs ?? 2_000,
     keepAliveTimeoutMs: options.keepAliveTimeoutMs ?? 72_000,
   };
-  const answerError = answerErrors(
-    createFailureLog(logger, {
-      ...(options.failureRepeatsMs !== undefined && { repeatsMs: options.failureRepeatsMs }),
-    }),
-  );
+  const answerError = answerErrors(logFailure);
   const app = fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestId,
     bodyLimit: options.bodyLimitBytes ?? 64 * 1024,
-    serverFactory: guardedServer(limits, requestId, isAnswered),
+    serverFactory: guardedServer(limits, requestId, before),
     routerOptions: { maxParamLength },
     // What still arrives on an open connection while closing is answered, not turned away.
     return503OnClosing: false,
@@ -140,16 +141,40 @@ function unmatched(methods: readonly string[], reply: FastifyReply): Failure {
  */
 export function createService(options: ServiceOptions): FastifyInstance {
   const { name, version = '0.0.0', randomId = randomUUID, ready = () => ({}) } = options;
-  const { shortcut = () => undefined, metrics = createMetrics() } = options;
+  const { shortcut = () => undefined, gate = () => undefined, metrics = createMetrics() } = options;
+  const { logger = createLogger(name, options.config.LOG_LEVEL, options.logStream) } = options;
+  const logFailure = createFailureLog(logger, {
+    ...(options.failureRepeatsMs !== undefined && { repeatsMs: options.failureRepeatsMs }),
+  });
   const requestId = requestIds(randomId);
   let isClosing = false;
-  const isAnswered = takeShortcut({
+  const isRead = takeShortcut({
     // A closing service tells every caller that this was the last answer on its connection.
     shortcut: (url) => (isClosing ? undefined : shortcut(url)),
     requestId,
-    count: (route, status) => answers.read(route, status),
+    count: (route, status) => answers.early('GET', route, status),
   });
-  const app = bareApp(options, randomId, isAnswered);
+  const isTurnedAway = turnAway({
+    requestId,
+    onRefusal(failure, { route }, method, reqId) {
+      answers.early(method, route, failure.status);
+      logFailure(failure, `${method} ${route}`, { reqId, method, url: route });
+    },
+  });
+  const pressure = createBackpressure({ now: () => performance.now(), defer: setImmediate });
+  const app = bareApp(options, randomId, logger, logFailure, (queue) => (request, response) => {
+    const { method = '', url = '', socket } = request;
+    // What has arrived at a closing service is answered.
+    const door = isClosing ? undefined : gate(method, url);
+    if (door !== undefined) {
+      pressure.arrived();
+      if (pressure.isHigh()) response.once('close', () => pressure.rest(socket));
+    }
+    // To refuse what is at hand would cost as much as to answer it.
+    if (isRead(request, response)) return;
+    if (door !== undefined && isTurnedAway(door, request, response)) return;
+    queue(request, response);
+  });
   const methodsOf = rememberRoutes(app);
   app.addHook('onRequest', everyAnswer);
   parseBodies(app);

@@ -16,6 +16,12 @@ export interface HopOptions<Operation extends HopItem, Outcome> {
   readonly maxBatch: number;
   /** More that wait than this is overload. */
   readonly maxQueue: number;
+  /**
+   * So many may wait however long it takes, as when a service behind is away for a moment. Where more
+   * do, and the first of them for longer than `maxWaitMs`, another one is refused at once: it would
+   * wait as long, and be answered when nobody listens any more. Unless told, `maxQueue` is all.
+   */
+  readonly shedding?: { readonly minQueue: number; readonly maxWaitMs: number } | undefined;
   /** At most this many calls at a time; a function, where the number of replicas decides. */
   readonly maxInFlight: number | (() => number);
   /** Whether anybody still waits for what becomes of an operation; asked when its call is made. */
@@ -37,6 +43,8 @@ export interface Hop<Operation, Outcome> {
   ask(operation: Operation): Promise<Outcome>;
   /** How many operations wait for a call. */
   waiting(): number;
+  /** Whether another one would be refused for those that wait already. */
+  isOverloaded(): boolean;
   /** Answers everything accepted. */
   close(): Promise<void>;
 }
@@ -48,7 +56,7 @@ export interface Hop<Operation, Outcome> {
 export function createHop<Operation extends HopItem, Outcome>(
   options: HopOptions<Operation, Outcome>,
 ): Hop<Operation, Outcome> {
-  const { send, idOf, idOfOutcome, maxBatch, maxQueue, maxInFlight } = options;
+  const { send, idOf, idOfOutcome, maxBatch, maxQueue, maxInFlight, shedding } = options;
   const {
     isWanted = () => true,
     onFlush,
@@ -58,6 +66,7 @@ export function createHop<Operation extends HopItem, Outcome>(
 
   interface Waiting {
     readonly operation: Operation;
+    readonly cameAt: number;
     readonly expiresAt: number;
   }
 
@@ -85,18 +94,21 @@ export function createHop<Operation extends HopItem, Outcome>(
     defer,
   });
 
+  function isOverloaded(): boolean {
+    if (shedding === undefined || batches.waiting() < shedding.minQueue) return false;
+    const first = batches.oldest();
+    return first !== undefined && now() - first.cameAt > shedding.maxWaitMs;
+  }
+
   return {
     async ask(operation) {
-      const expiresAt = now() + Math.min(operation.timeout_ms ?? patienceMs, patienceMs);
+      if (isOverloaded()) throw overloaded();
+      const cameAt = now();
+      const expiresAt = cameAt + Math.min(operation.timeout_ms ?? patienceMs, patienceMs);
       try {
-        return await batches.add({ operation, expiresAt });
+        return await batches.add({ operation, cameAt, expiresAt });
       } catch (error) {
-        if (error instanceof QueueFull) {
-          throw new Failure('overloaded', 'too many purchases are waiting', {
-            cause: error,
-            nothingDone: true,
-          });
-        }
+        if (error instanceof QueueFull) throw overloaded(error);
         if (error instanceof BatcherClosed) {
           throw new Failure('unavailable', 'the service is stopping', {
             cause: error,
@@ -107,8 +119,14 @@ export function createHop<Operation extends HopItem, Outcome>(
       }
     },
     waiting: () => batches.waiting(),
+    isOverloaded,
     close: () => batches.close(),
   };
+}
+
+function overloaded(cause?: Error): Failure {
+  const options = { ...(cause && { cause }), nothingDone: true };
+  return new Failure('overloaded', 'too many purchases are waiting', options);
 }
 
 function late(): Failure {

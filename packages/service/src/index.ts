@@ -13,6 +13,7 @@ export {
 } from './config.js';
 export { createService, type ServiceOptions } from './create.js';
 export { createFailureLog, reasonOf } from './failure-log.js';
+export type { Door, Gate } from './gate.js';
 export type { Dependencies } from './health.js';
 export { nextLink } from './link.js';
 export { createLogger } from './logger.js';

@@ -7,6 +7,12 @@ import { keepShapeOfTicks } from './ticks.js';
 /** More than the patience of any caller (10 s), so that all that was accepted is answered. */
 const graceMs = 15_000;
 
+/**
+ * How many connections may wait to be taken: as many as the system allows (net.core.somaxconn). Of
+ * Node's own 511 a crowd leaves some outside, which the system lets knock again a second later.
+ */
+const backlog = 4096;
+
 export interface ServeOptions {
   readonly app: FastifyInstance;
   readonly host: string;
@@ -31,7 +37,7 @@ const listenReasons: Readonly<Record<string, string>> = {
 async function listen({ app, host, port, name }: ServeOptions): Promise<string> {
   try {
     const listenTextResolver = (address: string) => `the ${name} service listens at ${address}`;
-    return await app.listen({ host, port, listenTextResolver });
+    return await app.listen({ host, port, backlog, listenTextResolver });
   } catch (error) {
     // Only the system refuses with a call's name; all else is a mistake of ours, with its stack.
     if (!(error instanceof Error && 'syscall' in error && 'code' in error)) throw error;

@@ -10,7 +10,13 @@ const tick = () => new Promise((resolve) => setImmediate(resolve));
 const idOf = ({ id }: { id: string }) => id;
 
 /** A hop whose service answers when it is told to, on a clock that is set by hand. */
-function openHop(bounds: { maxBatch?: number; maxQueue?: number } = {}) {
+interface Bounds {
+  readonly maxBatch?: number;
+  readonly maxQueue?: number;
+  readonly shedding?: { readonly minQueue: number; readonly maxWaitMs: number };
+}
+
+function openHop(bounds: Bounds = {}) {
   const calls: (readonly Wish[])[] = [];
   const answers: ((outcomes: { id: string }[]) => void)[] = [];
   const clock = { now: 0 };
@@ -24,6 +30,7 @@ function openHop(bounds: { maxBatch?: number; maxQueue?: number } = {}) {
     maxBatch: bounds.maxBatch ?? 10,
     maxQueue: bounds.maxQueue ?? 10,
     maxInFlight: 1,
+    shedding: bounds.shedding,
     now: () => clock.now,
   });
   const answer = async (outcomes = calls.at(-1)?.map(({ id }) => ({ id })) ?? []) => {
@@ -99,4 +106,29 @@ t.test('when too many wait, or the hop is closed, then it says so', async (t) =>
   await hop.answer();
   await closed;
   t.same([await first, await second], [{ id: 'a' }, { id: 'b' }], 'what was accepted is answered');
+});
+
+t.test('when many have waited for long, then another one is refused', async (t) => {
+  const hop = openHop({ maxBatch: 2, shedding: { minQueue: 2, maxWaitMs: 100 } });
+  const asked = [hop.ask({ id: 'in flight' })];
+  await tick();
+  asked.push(hop.ask({ id: 'a' }));
+  hop.clock.now = 1000;
+  asked.push(hop.ask({ id: 'b' }));
+  t.equal(hop.waiting(), 2, 'one that waits is no crowd, however long it does');
+  await t.rejects(hop.ask({ id: 'c' }), {
+    code: 'overloaded',
+    nothingDone: true,
+    retryAfterSeconds: 1,
+  });
+  await hop.answer();
+  asked.push(hop.ask({ id: 'd' }), hop.ask({ id: 'e' }));
+  hop.clock.now = 1100;
+  asked.push(hop.ask({ id: 'f' }));
+  t.equal(hop.waiting(), 3, 'nor is a crowd that has just come refused');
+  hop.clock.now = 1101;
+  await t.rejects(hop.ask({ id: 'g' }), { code: 'overloaded' });
+  for (let call = 0; call < 3; call += 1) await hop.answer();
+  const answered = (await Promise.all(asked)).map(idOf);
+  t.same(answered, ['in flight', 'a', 'b', 'd', 'e', 'f'], 'what was accepted is answered');
 });

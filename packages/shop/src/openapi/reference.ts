@@ -30,7 +30,7 @@ export function referenceOf(documents: ReadonlyMap<ServiceName, Document>): stri
     `## ${titles[service]}`,
     ...operationsOf(withoutReferences(document)),
   ]);
-  return `${[opening.trimEnd(), ...sections].join('\n\n')}\n`;
+  return `${[opening, ...sections].map((section) => section.trimEnd()).join('\n\n')}\n`;
 }
 
 function operationsOf(document: Fields): string[] {

@@ -1,0 +1,94 @@
+export interface BackpressureOptions {
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now: () => number;
+  /** Runs something once all that has arrived by now was read. */
+  readonly defer: (run: () => void) => unknown;
+}
+
+/** What of a connection is needed here. */
+export interface Connection {
+  readonly destroyed: boolean;
+  pause(): unknown;
+  resume(): unknown;
+  on(event: 'resume', listener: () => void): unknown;
+}
+
+const policy = {
+  /**
+   * A turn of the event loop should not take longer: meanwhile nobody reads what the services behind
+   * have answered long ago, nor looks at the timers by which a lease is kept.
+   */
+  turnMs: 20,
+  /** How many connections are read from again in one turn: at first, at least, at most. */
+  quota: { first: 256, least: 32, most: 4096 },
+  /** How the quota grows after a turn that was short enough, and shrinks after one that was not. */
+  grow: 1.25,
+  shrink: 0.5,
+};
+
+export interface Backpressure {
+  /** To be called at each request. */
+  arrived(): void;
+  /** Whether connections are to rest once their request is answered. */
+  isHigh(): boolean;
+  /** Reads on from a connection when its turn comes. */
+  rest(connection: Connection): void;
+}
+
+/**
+ * Lets connections rest while more arrives than can be worked on, so that what waits does so in the
+ * buffers of the system and of the clients (TCP's flow control; RFC 9293, section 3.8): there it
+ * costs nothing, where a request that was read costs memory and the garbage collector's time, and a
+ * refusal nearly as much as an answer. Each turn reads on from as many as it has time for, and those
+ * who were served last wait the longest.
+ */
+export function createBackpressure({ now, defer }: BackpressureOptions): Backpressure {
+  const resting = new Set<Connection>();
+  const known = new WeakSet<Connection>();
+  let quota: number = policy.quota.first;
+  let turnBeganAt: number | undefined;
+  let wasLong = false;
+
+  function beginTurn(): void {
+    turnBeganAt = now();
+    defer(endTurn);
+  }
+
+  function endTurn(): void {
+    wasLong = now() - (turnBeganAt ?? 0) > policy.turnMs;
+    turnBeganAt = undefined;
+    if (resting.size === 0) return;
+    const { least, most } = policy.quota;
+    quota = wasLong
+      ? Math.max(least, Math.floor(quota * policy.shrink))
+      : Math.min(most, Math.ceil(quota * policy.grow));
+    let left = quota;
+    for (const connection of resting) {
+      if (left === 0) break;
+      left -= 1;
+      resting.delete(connection);
+      if (!connection.destroyed) connection.resume();
+    }
+    if (resting.size > 0) beginTurn();
+  }
+
+  return {
+    arrived() {
+      if (turnBeganAt === undefined) beginTurn();
+    },
+    isHigh: () => wasLong || resting.size > 0,
+    rest(connection) {
+      if (connection.destroyed) return;
+      resting.add(connection);
+      connection.pause();
+      if (!known.has(connection)) {
+        known.add(connection);
+        // Node itself resumes a connection at times.
+        connection.on('resume', () => {
+          if (resting.has(connection)) connection.pause();
+        });
+      }
+      if (turnBeganAt === undefined) beginTurn();
+    },
+  };
+}

@@ -1,0 +1,157 @@
+import { EventEmitter, once } from 'node:events';
+import { type AddressInfo, connect } from 'node:net';
+import t from 'tap';
+import { type Backpressure, createBackpressure } from '../src/backpressure.js';
+import { createService } from '../src/create.js';
+
+class Line extends EventEmitter {
+  isRead = true;
+  destroyed = false;
+  pause() {
+    this.isRead = false;
+  }
+  resume() {
+    this.isRead = true;
+    this.emit('resume');
+  }
+}
+
+/** A loop whose turns are ended by hand, and take as long as it is told. */
+function openLoop() {
+  const clock = { now: 0 };
+  let deferred: (() => void)[] = [];
+  const pressure: Backpressure = createBackpressure({
+    now: () => clock.now,
+    defer: (run) => deferred.push(run),
+  });
+  return {
+    pressure,
+    turn(ms: number) {
+      clock.now += ms;
+      const due = deferred;
+      deferred = [];
+      for (const run of due) run();
+    },
+    isWaiting: () => deferred.length > 0,
+  };
+}
+
+const readOf = (lines: readonly Line[]) => lines.filter(({ isRead }) => isRead).length;
+const linesOf = (count: number) => Array.from({ length: count }, () => new Line());
+
+t.test('when turns are short, then nobody rests', (t) => {
+  const { pressure, turn, isWaiting } = openLoop();
+  for (let round = 0; round < 3; round += 1) {
+    pressure.arrived();
+    pressure.arrived();
+    turn(20);
+    t.notOk(pressure.isHigh());
+    t.notOk(isWaiting(), 'and an idle loop stays idle');
+  }
+  t.end();
+});
+
+t.test('when a turn was long, then who is served rests, and is read from in turn', (t) => {
+  const { pressure, turn, isWaiting } = openLoop();
+  pressure.arrived();
+  turn(21);
+  t.ok(pressure.isHigh());
+  const lines = linesOf(1000);
+  for (const line of lines) pressure.rest(line);
+  t.equal(readOf(lines), 0);
+  turn(10);
+  t.equal(readOf(lines), 320, 'as many as there is time for');
+  t.ok(
+    lines.slice(0, 320).every(({ isRead }) => isRead),
+    'those who rested the longest',
+  );
+  turn(21);
+  t.equal(readOf(lines), 480, 'fewer after a turn that was long');
+  turn(10);
+  turn(10);
+  t.equal(readOf(lines), 480 + 200 + 250, 'more after short ones');
+  t.ok(pressure.isHigh());
+  turn(10);
+  t.equal(readOf(lines), 1000);
+  t.notOk(pressure.isHigh());
+  t.notOk(isWaiting(), 'it is over');
+  t.end();
+});
+
+t.test('when every turn is long, then still nobody is forgotten', (t) => {
+  const { pressure, turn } = openLoop();
+  pressure.arrived();
+  turn(1000);
+  const lines = linesOf(300);
+  for (const line of lines) pressure.rest(line);
+  for (let turns = 0; turns < 10; turns += 1) turn(1000);
+  t.equal(readOf(lines), 300);
+  t.end();
+});
+
+t.test('when Node reads on, or a connection ends, then the turn is kept', (t) => {
+  const { pressure, turn } = openLoop();
+  pressure.arrived();
+  turn(21);
+  const [early, gone, other] = [new Line(), new Line(), new Line()];
+  for (const line of [early, gone, other]) pressure.rest(line);
+  early.resume();
+  t.notOk(early.isRead, 'not before its turn');
+  gone.destroyed = true;
+  turn(1);
+  t.same(
+    [early, gone, other].map(({ isRead }) => isRead),
+    [true, false, true],
+  );
+  gone.pause = () => t.fail('what has ended is left alone');
+  pressure.rest(gone);
+  t.notOk(pressure.isHigh());
+  t.end();
+});
+
+/** Does nothing else meanwhile, as a process that has too much to do. */
+function block(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
+t.test('when a service is busy, then everybody on every connection is answered', async (t) => {
+  const door = { route: '/work', refusal: () => undefined };
+  const app = createService({
+    name: 'busy',
+    config: { LOG_LEVEL: 'silent' },
+    gate: (_method, url) => (url === '/work' ? door : undefined),
+  });
+  app.get('/work', () => {
+    block(3);
+    return 'done';
+  });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  t.teardown(() => app.close());
+  const { port } = app.server.address() as AddressInfo;
+  const [connections, each] = [40, 10];
+  let healthy = 0;
+  const seen = await Promise.all(
+    Array.from({ length: connections }, async () => {
+      const socket = connect(port, '127.0.0.1');
+      socket.setEncoding('latin1');
+      t.teardown(() => socket.destroy());
+      let answers = 0;
+      const request = 'GET /work HTTP/1.1\r\nhost: shop\r\n\r\n';
+      socket.write(request);
+      while (answers < each) {
+        const [text] = await once(socket, 'data');
+        if (!String(text).includes('HTTP/1.1 200')) continue;
+        answers += 1;
+        if (answers === each / 2) {
+          const health = await fetch(`http://127.0.0.1:${port}/health/live`);
+          if (health.status === 200) healthy += 1;
+        }
+        if (answers < each) socket.write(request);
+      }
+      return answers;
+    }),
+  );
+  t.same(seen, Array(connections).fill(each));
+  t.equal(healthy, connections, 'and so is who asks for the health');
+});
