@@ -33,6 +33,8 @@ export interface Backpressure {
   isHigh(): boolean;
   /** Reads on from a connection when its turn comes. */
   rest(connection: Connection): void;
+  /** From now on nobody rests; calls back once what they have sent was read. */
+  end(done: () => void): void;
 }
 
 /**
@@ -48,6 +50,7 @@ export function createBackpressure({ now, defer }: BackpressureOptions): Backpre
   let quota: number = policy.quota.first;
   let turnBeganAt: number | undefined;
   let wasLong = false;
+  let hasEnded = false;
 
   function beginTurn(): void {
     turnBeganAt = now();
@@ -76,9 +79,9 @@ export function createBackpressure({ now, defer }: BackpressureOptions): Backpre
     arrived() {
       if (turnBeganAt === undefined) beginTurn();
     },
-    isHigh: () => wasLong || resting.size > 0,
+    isHigh: () => !hasEnded && (wasLong || resting.size > 0),
     rest(connection) {
-      if (connection.destroyed) return;
+      if (connection.destroyed || hasEnded) return;
       resting.add(connection);
       connection.pause();
       if (!known.has(connection)) {
@@ -89,6 +92,14 @@ export function createBackpressure({ now, defer }: BackpressureOptions): Backpre
         });
       }
       if (turnBeganAt === undefined) beginTurn();
+    },
+    end(done) {
+      hasEnded = true;
+      const all = [...resting];
+      resting.clear();
+      for (const connection of all) if (!connection.destroyed) connection.resume();
+      // They are read from in the next turn, for this one may have read already.
+      defer(() => defer(done));
     },
   };
 }

@@ -181,7 +181,8 @@ export function createService(options: ServiceOptions): FastifyInstance {
   endConnections(app);
   app.addHook('preClose', (done) => {
     isClosing = true;
-    done();
+    // A connection that looks idle is closed, even if what it has sent waits to be read.
+    pressure.end(done);
   });
   addDocs(app, name, version);
   const answers = countAnswers(app, metrics);

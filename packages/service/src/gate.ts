@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Failure } from '@bazar/contracts';
+import { noteAnswer } from './exchange.js';
 import { problemAnswer } from './problems.js';
 
 /** A route that is closed while more wait for it than can be served in time. */
@@ -30,6 +31,7 @@ export function turnAway({ requestId, onRefusal }: DoorwayOptions) {
     const { method = '', headers } = request;
     const failure = headers.origin === undefined ? door.refusal() : undefined;
     if (failure === undefined) return false;
+    noteAnswer(request);
     const id = requestId(request);
     const { status, headers: answered, body } = problemAnswer(failure, id);
     // As text it is sent with the headers in one piece.

@@ -109,6 +109,28 @@ t.test('when Node reads on, or a connection ends, then the turn is kept', (t) =>
   t.end();
 });
 
+t.test('when it ends, then all are read from, and nobody rests any more', (t) => {
+  const { pressure, turn } = openLoop();
+  pressure.arrived();
+  turn(21);
+  const lines = linesOf(1000);
+  for (const line of lines) pressure.rest(line);
+  let isDone = false;
+  pressure.end(() => {
+    isDone = true;
+  });
+  t.equal(readOf(lines), 1000);
+  const late = new Line();
+  pressure.rest(late);
+  t.ok(late.isRead);
+  turn(21);
+  t.notOk(isDone, 'what was sent is still to be read');
+  turn(1);
+  t.ok(isDone);
+  t.notOk(pressure.isHigh());
+  t.end();
+});
+
 /** Does nothing else meanwhile, as a process that has too much to do. */
 function block(ms: number): void {
   const end = performance.now() + ms;
