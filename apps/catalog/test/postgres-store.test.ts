@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import type { Failure } from '@bazar/contracts';
 import { connectDatabase } from '@bazar/postgres';
 import { createRandom } from '@bazar/simulation';
@@ -159,12 +160,23 @@ t.test('when another replica sells, then whoever waits for a sale hears of it', 
   });
   const polls = [0, 0, 1].map((after) => catalog.operations(after, 10, 60_000));
   // As if replicas of one database did not look what the others sell.
-  const { lastSale: _, ...deaf } = here;
+  const { lastSale: _, ...rest } = here;
+  const looked = new EventEmitter();
+  const deaf: CatalogStore = {
+    ...rest,
+    async operations(after, limit) {
+      const feed = await here.operations(after, limit);
+      looked.emit('feed', feed);
+      return feed;
+    },
+  };
   let isHeard = false;
   const deafly = openCatalog(deaf).operations(0, 10, 60_000);
   deafly.then(() => {
     isHeard = true;
   });
+  // What is sold before it waits it would find by itself.
+  t.match(await once(looked, 'feed'), [{ lastSale: 0 }]);
   await there.apply([sale(1, 1)]);
   for (const poll of polls.slice(0, 2)) {
     t.match(await poll, { lastSale: 1, operations: [{ sale: 1, itemId: 1 }] });
