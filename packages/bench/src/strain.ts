@@ -157,7 +157,7 @@ async function bearSlowClients(trial: Trial, rounds: number): Promise<Slowness> 
     } finally {
       slow.leave();
     }
-    say(`Slow clients, round ${round}: p99 ${alone.at(-1)} ms alone, ${beside.at(-1)} ms beside.`);
+    say(`Slow clients, round ${round}: p99 ${inDigits(alone.at(-1) ?? 0)} ms alone, ${inDigits(beside.at(-1) ?? 0)} ms beside.`);
   }
   const ratios = beside.map((value, round) => value / (alone[round] ?? Number.NaN));
   return {
