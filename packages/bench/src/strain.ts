@@ -7,6 +7,7 @@ import { type ShopContestant, startBazar, startScript } from './contestant.js';
 import { divideCores, keepToCores } from './cores.js';
 import { busyWarning, inWords, lookAtMachine } from './machine.js';
 import type { Options } from './options.js';
+import { inDigits } from './plot.js';
 import type { Kind } from './requests.js';
 import { sendSlowClients } from './slow-clients.js';
 import { latenciesOf, median } from './statistics.js';
@@ -157,7 +158,9 @@ async function bearSlowClients(trial: Trial, rounds: number): Promise<Slowness> 
     } finally {
       slow.leave();
     }
-    say(`Slow clients, round ${round}: p99 ${inDigits(alone.at(-1) ?? 0)} ms alone, ${inDigits(beside.at(-1) ?? 0)} ms beside.`);
+    say(
+      `Slow clients, round ${round}: p99 ${inDigits(alone.at(-1) ?? 0)} ms alone, ${inDigits(beside.at(-1) ?? 0)} ms beside.`,
+    );
   }
   const ratios = beside.map((value, round) => value / (alone[round] ?? Number.NaN));
   return {
