@@ -13,7 +13,8 @@ export interface SlowClients {
 }
 
 const paceMs = 1000;
-const unread = 100;
+/** Of so many answers, some 600 bytes each, more than the buffers of both ends take. */
+const unread = 5000;
 
 const beginnings: Readonly<Record<Manner, string>> = {
   // Says nothing at all.

@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import t from 'tap';
 import { type Backpressure, createBackpressure } from '../src/backpressure.js';
 import { createService } from '../src/create.js';
@@ -144,8 +144,13 @@ t.test('when a service is busy, then everybody on every connection is answered',
     config: { LOG_LEVEL: 'silent' },
     gate: (_method, url) => (url === '/work' ? door : undefined),
   });
+  const sockets = new Set<Socket>();
+  app.server.on('connection', (socket) => sockets.add(socket));
+  let mostResting = 0;
   app.get('/work', () => {
     block(3);
+    const resting = [...sockets].filter((socket) => socket.isPaused()).length;
+    mostResting = Math.max(mostResting, resting);
     return 'done';
   });
   await app.listen({ host: '127.0.0.1', port: 0 });
@@ -176,4 +181,6 @@ t.test('when a service is busy, then everybody on every connection is answered',
   );
   t.same(seen, Array(connections).fill(each));
   t.equal(healthy, connections, 'and so is who asks for the health');
+  t.ok(mostResting > 0, 'while others rest');
+  t.equal([...sockets].filter((socket) => socket.isPaused()).length, 0, 'and nobody at the end');
 });
