@@ -1,3 +1,4 @@
+import { failureCodes, failures } from '@bazar/contracts';
 import type { ServiceName } from '../service.js';
 import type { Document } from './document.js';
 import { at, type Fields, fieldsOf, listOf, withoutReferences } from './json.js';
@@ -5,15 +6,44 @@ import { at, type Fields, fieldsOf, listOf, withoutReferences } from './json.js'
 /** Where the reference for people is kept, seen from the top folder. */
 export const referencePath = 'docs/http.md';
 
+/** What any route may answer, which need not be repeated at each. */
+const everywhere = ['400', '408', '417', '429', '431', '500', '503', '504'];
+
 const opening = `# HTTP reference
 
 Made from the contracts by \`npx --yes pnpm@12.21.0 openapi\`; a test holds that it is up to date. The same
 as OpenAPI 3.1: \`apps/*/openapi.json\`, and \`/docs/json\` of every running service.
 
-Every answer other than 200, 201, 204 and 304 is a problem document (RFC 9457) with one of the codes of
-[one table](../packages/contracts/src/failure-table.ts). Every request may carry \`x-request-id\`,
-\`x-timeout-ms\` (how long the caller still waits) and \`traceparent\`; every answer has \`x-request-id\`.
+Every request may carry \`x-request-id\`, \`x-timeout-ms\` (how long the caller still waits) and
+\`traceparent\`; every answer has \`x-request-id\`.
+
+## What fails
+
+Every answer other than 200, 201, 204 and 304 is a problem document (RFC 9457) with one of these codes. Any
+route may answer ${inWords(everywhere)}; the others stand at their routes.
+A 429 and a 503 say in \`Retry-After\` after how many seconds to come again. A purchase or a change that was
+answered with 500, 503 or 504 may have been made, unless the detail says that nothing came of it: send the
+same again under the same \`Idempotency-Key\`, and the answer is that of the first time.
 `;
+
+/** The codes of all failures, as they stand in the one table that maps them to statuses. */
+function failureTable(): string {
+  const rows = failureCodes.map((code) => {
+    const { status, title } = failures[code];
+    return [String(status), `\`${code}\``, title];
+  });
+  const head = ['status', 'code', 'title'];
+  const widths = head.map((name, column) =>
+    Math.max(name.length, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[], fill = ' ') =>
+    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0, fill)).join(' | ')} |`;
+  return [line(head), line(['', '', ''], '-'), ...rows.map((row) => line(row))].join('\n');
+}
+
+function inWords(statuses: readonly string[]): string {
+  return `${statuses.slice(0, -1).join(', ')} and ${statuses.at(-1)}`;
+}
 
 const titles: Readonly<Record<ServiceName, string>> = {
   gateway: 'The gateway, port 5000',
@@ -21,16 +51,13 @@ const titles: Readonly<Record<ServiceName, string>> = {
   order: 'The order service, port 5002',
 };
 
-/** What any route may answer, which need not be repeated at each. */
-const everywhere = ['400', '408', '417', '429', '431', '500', '503', '504'];
-
 /** The reference of all services as Markdown: equal documents, equal text. */
 export function referenceOf(documents: ReadonlyMap<ServiceName, Document>): string {
   const sections = [...documents].flatMap(([service, document]) => [
     `## ${titles[service]}`,
     ...operationsOf(withoutReferences(document)),
   ]);
-  return `${[opening, ...sections].map((section) => section.trimEnd()).join('\n\n')}\n`;
+  return `${[opening, failureTable(), ...sections].map((section) => section.trimEnd()).join('\n\n')}\n`;
 }
 
 function operationsOf(document: Fields): string[] {
