@@ -14,7 +14,8 @@ export function buildCatalog(
   options: Omit<ServiceOptions, 'name'> & { readonly config: Config },
 ): FastifyInstance {
   const ready = async () => ({ storage: await catalog.health() });
-  const app = createService({ ready, ...options, name: 'catalog' });
+  const urgent = Object.values(catalogInternal).map(({ url }) => url);
+  const app = createService({ ready, urgent, ...options, name: 'catalog' });
   const { ADMIN_TOKEN, SERVICE_TOKEN } = options.config;
   mount(app, publicContract, publicHandlers(catalog));
   mount(app, catalogAdmin, adminHandlers(catalog), { token: ADMIN_TOKEN });

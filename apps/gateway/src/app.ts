@@ -12,10 +12,10 @@ import cors from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
 import type { Cache } from './cache.js';
 import type { Config } from './config.js';
-import { createGate } from './gate.js';
 import { gatewayHandlers, internalHandlers } from './handlers.js';
 import type { Lease } from './lease.js';
 import type { Buying } from './purchase.js';
+import { createShedding } from './shedding.js';
 import type { Upstreams } from './upstreams.js';
 
 /** Headers that a page on another origin may read. */
@@ -54,7 +54,8 @@ export function buildGateway(
     name: 'gateway',
     // With a limit every request is counted by address, which the short way does not do.
     ...(RATE_LIMIT === undefined && { shortcut: cache.look }),
-    gate: createGate(buying),
+    shed: createShedding(buying),
+    urgent: Object.values(gatewayInternal).map(({ url }) => url),
   });
   app.register(cors, {
     origin: CORS_ORIGINS?.split(/ *, */) ?? (isLoopback(HOST) ? loopbackOrigin : false),

@@ -30,7 +30,8 @@ export function buildOrder(
 ): FastifyInstance {
   const { store } = audit;
   const ready = async () => ({ ...(await options.ready?.()), storage: await storageHealth(store) });
-  const app = createService({ ...options, ready, name: 'order' });
+  const urgent = Object.values(orderInternal).map(({ url }) => url);
+  const app = createService({ ...options, ready, urgent, name: 'order' });
   const { ADMIN_TOKEN, SERVICE_TOKEN } = options.config;
   mount(
     app,

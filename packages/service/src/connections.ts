@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { Failure, type FailureCode } from '@bazar/contracts';
 import type { ConnectionError, FastifyInstance } from 'fastify';
 import { exchangeOn } from './exchange.js';
-import { boundPipelines, type Handle } from './pipeline.js';
+import type { Handle } from './pipeline.js';
 import { problemAnswer, rawAnswer } from './problems.js';
 
 /** How long a refused connection is read from, so that the reset does not overtake the answer. */
@@ -38,6 +38,9 @@ const nonsense = {
 
 /** Writes a last answer, then reads what is still arriving for a moment instead of resetting. */
 function endWith(socket: Duplex, answer: string): void {
+  // Of a CONNECT Node gives the socket away without a listener: a caller who resets the connection,
+  // or closes it unread, would else end the process.
+  socket.on('error', () => socket.destroy());
   socket.end(answer);
   socket.resume();
   setTimeout(() => socket.destroy(), lingerMs).unref();
@@ -126,9 +129,11 @@ export function guardedServer(
       maxHeaderSize: maxHeaderBytes,
       requireHostHeader: false,
     };
-    const server = createServer(options, before(boundPipelines(handle)));
+    const server = createServer(options, before(handle));
     server.setTimeout(quietMs);
     server.maxConnections = maxConnections;
+    // Their bytes are bounded; of more than 2,000 Node would drop some unseen, a second Host too.
+    server.maxHeadersCount = 0;
     // A client may close its side behind its last request, as `nc -N` does, and still read the
     // answer; closing then would leave it with a book that it does not know of. Node closes the
     // connection behind the last answer.

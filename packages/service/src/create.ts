@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure, isMoney, moneyFormat, requestIdPattern } from '@bazar/contracts';
 import fastify, {
   type FastifyBaseLogger,
@@ -14,15 +14,15 @@ import { hasNoBody, parseBodies } from './bodies.js';
 import { answerClientError, endConnections, guardedServer } from './connections.js';
 import { addDocs } from './docs.js';
 import { createFailureLog, type FailureLog } from './failure-log.js';
-import { type Gate, turnAway } from './gate.js';
 import { addHealth, type Dependencies } from './health.js';
 import { createLogger } from './logger.js';
 import { malformed } from './malformed.js';
 import { createMetrics, type Metrics } from './metrics.js';
-import type { Handle } from './pipeline.js';
+import { boundPipelines, type Handle } from './pipeline.js';
 import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
 import { addScrape } from './scrape.js';
+import { type Shed, turnAway } from './shedding.js';
 import { type Shortcut, takeShortcut } from './shortcut.js';
 import { wrongTarget } from './target.js';
 
@@ -54,8 +54,13 @@ export interface ServiceOptions {
   readonly metrics?: Metrics;
   /** Answers that are at hand, for plain reads. */
   readonly shortcut?: Shortcut;
-  /** Who has to wait, or is turned away, while there is too much to do; nobody unless told. */
-  readonly gate?: Gate;
+  /** Who is turned away while there is too much to do; nobody unless told. */
+  readonly shed?: Shed;
+  /**
+   * What the paths of other services' calls begin with, which do not wait for their turn while there
+   * is too much to do; those of the health never do.
+   */
+  readonly urgent?: readonly string[];
   /** Repeats of a failure are counted for so long before they are logged; 10 s unless told. */
   readonly failureRepeatsMs?: number;
   /** Makes the id of a request that came without one. */
@@ -141,7 +146,8 @@ function unmatched(methods: readonly string[], reply: FastifyReply): Failure {
  */
 export function createService(options: ServiceOptions): FastifyInstance {
   const { name, version = '0.0.0', randomId = randomUUID, ready = () => ({}) } = options;
-  const { shortcut = () => undefined, gate = () => undefined, metrics = createMetrics() } = options;
+  const { shortcut = () => undefined, shed = () => undefined, metrics = createMetrics() } = options;
+  const urgent = ['/health/', ...(options.urgent ?? [])];
   const { logger = createLogger(name, options.config.LOG_LEVEL, options.logStream) } = options;
   const logFailure = createFailureLog(logger, {
     ...(options.failureRepeatsMs !== undefined && { repeatsMs: options.failureRepeatsMs }),
@@ -155,26 +161,43 @@ export function createService(options: ServiceOptions): FastifyInstance {
     count: (route, status) => answers.early('GET', route, status),
   });
   const isTurnedAway = turnAway({
+    // What has arrived at a closing service is answered.
+    shed: (method, url) => (isClosing ? undefined : shed(method, url)),
     requestId,
-    onRefusal(failure, { route }, method, reqId) {
+    onRefusal({ failure, route }, method, reqId) {
       answers.early(method, route, failure.status);
       logFailure(failure, `${method} ${route}`, { reqId, method, url: route });
     },
   });
   const pressure = createBackpressure({ now: () => performance.now(), defer: setImmediate });
-  const app = bareApp(options, randomId, logger, logFailure, (queue) => (request, response) => {
-    const { method = '', url = '', socket } = request;
-    // What has arrived at a closing service is answered.
-    const door = isClosing ? undefined : gate(method, url);
-    if (door !== undefined) {
-      pressure.arrived();
-      if (pressure.isHigh()) response.once('close', () => pressure.rest(socket));
-    }
+  const isUrgent = (url: string) => urgent.some((path) => url.startsWith(path));
+
+  /** Answers what is at hand or refused, without Fastify. */
+  function isEarly(request: IncomingMessage, response: ServerResponse): boolean {
     // To refuse what is at hand would cost as much as to answer it.
-    if (isRead(request, response)) return;
-    if (door !== undefined && isTurnedAway(door, request, response)) return;
-    queue(request, response);
-  });
+    return isRead(request, response) || isTurnedAway(request, response);
+  }
+
+  /** What every request comes to first. */
+  function before(fastify: Handle): Handle {
+    const pipelined = boundPipelines(
+      (request, response) => {
+        if (response.socket !== null || !isEarly(request, response)) fastify(request, response);
+      },
+      { isClosing: () => isClosing },
+    );
+    return (request, response) => {
+      const { url = '', socket } = request;
+      if (!isClosing && !isUrgent(url)) {
+        pressure.arrived();
+        if (pressure.isHigh()) response.once('close', () => pressure.rest(socket));
+      }
+      // A response without a socket stands behind others of its connection, and waits with them.
+      if (response.socket === null || !isEarly(request, response)) pipelined(request, response);
+    };
+  }
+
+  const app = bareApp(options, randomId, logger, logFailure, before);
   const methodsOf = rememberRoutes(app);
   app.addHook('onRequest', everyAnswer);
   parseBodies(app);

@@ -37,8 +37,21 @@ export function addDocs(app: FastifyInstance, name: string, version: string): vo
       return openapiObject;
     },
   });
-  app.register(swaggerUi, { routePrefix: '/docs' });
+  let text: string | undefined;
+  app.register(swaggerUi, {
+    routePrefix,
+    uiHooks: {
+      // The plugin would write out the same hundred thousand characters for everybody who asks.
+      async preHandler(request, reply) {
+        if (request.routeOptions.url !== `${routePrefix}/json`) return;
+        text ??= JSON.stringify(app.swagger());
+        return reply.type('application/json; charset=utf-8').send(text);
+      },
+    },
+  });
 }
+
+const routePrefix = '/docs';
 
 /** What every route reads from a request, said once: `callerOf`. */
 const requestHeaders = {

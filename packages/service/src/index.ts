@@ -13,7 +13,6 @@ export {
 } from './config.js';
 export { createService, type ServiceOptions } from './create.js';
 export { createFailureLog, reasonOf } from './failure-log.js';
-export type { Door, Gate } from './gate.js';
 export type { Dependencies } from './health.js';
 export { nextLink } from './link.js';
 export { createLogger } from './logger.js';
@@ -37,6 +36,7 @@ export { newOrderId } from './order-id.js';
 export { type Ready, ready, type Sent } from './ready.js';
 export { etagOf, representation } from './representation.js';
 export { runMain, type ServeOptions, serve } from './serve.js';
+export type { Refusal, Shed } from './shedding.js';
 export type { ReadyAnswer, Shortcut } from './shortcut.js';
 export { StartError } from './start-error.js';
 export { createSampler, recordedTrace, type Sample } from './trace.js';

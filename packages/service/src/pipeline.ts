@@ -4,47 +4,89 @@ import type { Socket } from 'node:net';
 /** Works on one request; the answer is given once the response closes. */
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void;
 
-/**
- * How many requests of one connection are worked on at a time. HTTP/1.1 allows any number on their
- * way (RFC 9112, section 9.3.2), and Node parses all that arrive: one client that sends many and
- * reads nothing would fill the queues that everybody else's requests stand in.
- */
-const maxUnanswered = 64;
+const policy = {
+  /**
+   * How many requests of one connection are worked on at a time. HTTP/1.1 allows any number on their
+   * way (RFC 9112, section 9.3.2), and Node parses all that arrive: one client that sends many and
+   * reads nothing would fill the queues that everybody else's requests stand in.
+   */
+  maxUnanswered: 64,
+  /**
+   * How many requests of all connections together are held back. What has arrived in one piece is
+   * parsed in one piece, some two thousand requests of it, whoever is told to wait afterwards.
+   */
+  maxHeld: 20_000,
+};
+
+export interface PipelineOptions {
+  /** Whether the next answer is the last one of its connection. */
+  readonly isClosing: () => boolean;
+  /** Runs something once all that has arrived by now was read. */
+  readonly defer?: (run: () => void) => unknown;
+}
 
 /**
  * Hands on the requests of each connection, at most 64 of them until the first is answered. What
  * was parsed beyond that is held back, and nothing more is read from that connection meanwhile: TCP
- * then tells its client to wait, which no status could.
+ * then tells its client to wait, which no status could. Who is held back waits a turn of the event
+ * loop, for the others have a right to theirs. A connection that would hold too much is ended; of
+ * what it was still holding nothing has been begun.
+ *
+ * While closing, a request waits for the one before it. Behind an answer that closes its connection
+ * nothing may be begun (RFC 9112, section 9.6): nobody would hear what came of it.
  */
-export function boundPipelines(handle: Handle): Handle {
+export function boundPipelines(handle: Handle, options: PipelineOptions): Handle {
+  const { isClosing, defer = setImmediate } = options;
   const pipelines = new WeakMap<Socket, Handle>();
+  const shared: Shared = { handle, isClosing, defer, held: 0 };
   return (request, response) => {
     const { socket } = request;
     let take = pipelines.get(socket);
     if (take === undefined) {
-      take = openPipeline(socket, handle);
+      take = openPipeline(socket, shared);
       pipelines.set(socket, take);
     }
     take(request, response);
   };
 }
 
-function openPipeline(socket: Socket, handle: Handle): Handle {
+interface Shared {
+  readonly handle: Handle;
+  readonly isClosing: () => boolean;
+  readonly defer: (run: () => void) => unknown;
+  /** How many requests are held back, of all connections. */
+  held: number;
+}
+
+function openPipeline(socket: Socket, shared: Shared): Handle {
   const held: (readonly [IncomingMessage, ServerResponse])[] = [];
-  let unanswered = 0;
+  const begun = new Set<ServerResponse>();
+  let isDeferred = false;
+
+  const hasRoom = () => begun.size < (shared.isClosing() ? 1 : policy.maxUnanswered);
+  /** Nobody would hear the answers of a connection that is gone, or was told its last one. */
+  const isOver = () => socket.destroyed || socket.writableEnded;
 
   function begin(request: IncomingMessage, response: ServerResponse): void {
-    unanswered += 1;
+    begun.add(response);
     response.on('close', onAnswered);
-    handle(request, response);
+    shared.handle(request, response);
   }
 
-  function onAnswered(): void {
-    unanswered -= 1;
-    // Nobody would hear the answers of a connection that is gone.
-    const next = socket.destroyed ? undefined : held.shift();
-    if (next === undefined) return;
-    begin(...next);
+  function onAnswered(this: ServerResponse): void {
+    begun.delete(this);
+    if (held.length === 0 || isDeferred) return;
+    isDeferred = true;
+    shared.defer(goOn);
+  }
+
+  function goOn(): void {
+    isDeferred = false;
+    while (held.length > 0 && hasRoom() && !isOver()) {
+      shared.held -= 1;
+      const next = held.shift();
+      if (next !== undefined) begin(...next);
+    }
     if (held.length === 0) socket.resume();
   }
 
@@ -54,12 +96,28 @@ function openPipeline(socket: Socket, handle: Handle): Handle {
     if (held.length > 0) socket.pause();
   });
 
-  return (request, response) => {
-    if (unanswered < maxUnanswered) {
-      begin(request, response);
-    } else {
-      held.push([request, response]);
-      socket.pause();
+  socket.once('close', () => {
+    shared.held -= held.length;
+    held.length = 0;
+    // Node tells only the answer that was being sent; whoever feeds one behind it, as from a file,
+    // would wait for ever.
+    for (const response of begun) {
+      if (response.socket === null && !response.writableFinished) response.emit('close');
     }
+  });
+
+  return (request, response) => {
+    if (isOver()) return;
+    if (held.length === 0 && hasRoom()) {
+      begin(request, response);
+      return;
+    }
+    if (shared.held >= policy.maxHeld) {
+      socket.destroy();
+      return;
+    }
+    shared.held += 1;
+    held.push([request, response]);
+    socket.pause();
   };
 }

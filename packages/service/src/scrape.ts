@@ -13,12 +13,24 @@ const schema = {
   },
 };
 
-/** `GET /metrics` in Prometheus' text form. */
+/**
+ * `GET /metrics` in Prometheus' text form. A scrape takes milliseconds: whoever asks while one is under
+ * way gets the same figures.
+ */
 export function addScrape(app: FastifyInstance, metrics: Metrics): void {
+  let underWay: Promise<string> | undefined;
+
+  function scrape(): Promise<string> {
+    underWay ??= metrics.scrape().finally(() => {
+      underWay = undefined;
+    });
+    return underWay;
+  }
+
   app.register((scope, _options, done) => {
     scope.get('/metrics', { schema }, async (_request, reply) => {
       reply.header('content-type', metrics.contentType);
-      return metrics.scrape();
+      return scrape();
     });
     done();
   });

@@ -138,11 +138,9 @@ function block(ms: number): void {
 }
 
 t.test('when a service is busy, then everybody on every connection is answered', async (t) => {
-  const door = { route: '/work', refusal: () => undefined };
   const app = createService({
     name: 'busy',
     config: { LOG_LEVEL: 'silent' },
-    gate: (_method, url) => (url === '/work' ? door : undefined),
   });
   const sockets = new Set<Socket>();
   app.server.on('connection', (socket) => sockets.add(socket));

@@ -1,0 +1,41 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Failure } from '@bazar/contracts';
+import { noteAnswer } from './exchange.js';
+import { problemAnswer } from './problems.js';
+
+/** Why a request is turned away, and the pattern of the route that it was for. */
+export interface Refusal {
+  readonly route: string;
+  readonly failure: Failure;
+}
+
+/** Tells which requests are turned away, while more wait than can be served in time. */
+export type Shed = (method: string, url: string) => Refusal | undefined;
+
+export interface SheddingOptions {
+  readonly shed: Shed;
+  readonly requestId: (request: IncomingMessage) => string;
+  readonly onRefusal: (refusal: Refusal, method: string, requestId: string) => void;
+}
+
+/**
+ * Turns a request away at a fraction of the cost of an answer: what is spent on those who are refused
+ * is missing for the others (load shedding; Beyer et al., "Site Reliability Engineering", 2016,
+ * chapter 21). Pages on other origins are let in, or could not read the refusal.
+ *
+ * @returns true when the request was turned away
+ */
+export function turnAway({ shed, requestId, onRefusal }: SheddingOptions) {
+  return (request: IncomingMessage, response: ServerResponse): boolean => {
+    const { method = '', url = '', headers } = request;
+    const refusal = headers.origin === undefined ? shed(method, url) : undefined;
+    if (refusal === undefined) return false;
+    noteAnswer(request);
+    const id = requestId(request);
+    const { status, headers: answered, body } = problemAnswer(refusal.failure, id);
+    // As text it is sent with the headers in one piece.
+    response.writeHead(status, answered).end(body.toString());
+    onRefusal(refusal, method, id);
+    return true;
+  };
+}
