@@ -36,6 +36,19 @@ function onward(request: Asking, headers: Readonly<Record<string, string>> = {})
   return { requestId, headers: traceparent === undefined ? headers : { ...headers, traceparent } };
 }
 
+/**
+ * The URL of a page as our own links spell it. An answer is kept under it whatever else stood in the
+ * URL that was asked for: else anybody could fill the cache with one answer.
+ */
+function pageUrl(path: string, query: { after?: string | number; limit?: number }): string {
+  const { after, limit } = query;
+  const parameters = [
+    ...(after === undefined ? [] : [`after=${encodeURIComponent(after)}`]),
+    ...(limit === undefined ? [] : [`limit=${limit}`]),
+  ];
+  return parameters.length === 0 ? path : `${path}?${parameters.join('&')}`;
+}
+
 /** Headers of every answer that was at hand. */
 const readyHeaders = [
   ['content-type', 'application/json; charset=utf-8'],
@@ -80,13 +93,14 @@ export function gatewayHandlers({
   async function read<T>(
     request: Asking & { readonly routeOptions: { readonly url?: string | undefined } },
     reply: ReadReply,
+    key: string,
     subject: Subject,
     fetch: () => Promise<CatalogAnswer>,
   ) {
     const { timeoutMs } = callerOf(request);
     const ask = async () => keptOf(request.routeOptions.url ?? '', await fetch());
     if (timeoutMs === 0) throw new Failure('deadline_exceeded', 'no time was left');
-    const answer = cache.read(request.raw.url ?? '', subject, ask);
+    const answer = cache.read(key, subject, ask);
     const { kept, status } =
       timeoutMs === undefined ? await answer : await within(answer, timeoutMs, after);
     const { body, etag, link } = kept;
@@ -99,16 +113,22 @@ export function gatewayHandlers({
   return {
     home: () => homePage,
     search: (request, reply) =>
-      read(request, reply, 'titles', () => {
-        const { params, query } = request;
-        return catalog.ask(
-          (replica, { timeoutMs }) =>
-            replica.search({ params, query }, { ...onward(request), timeoutMs }),
-          reads,
-        );
-      }),
+      read(
+        request,
+        reply,
+        pageUrl(`/search/${encodeURIComponent(request.params.topic)}`, request.query),
+        'titles',
+        () => {
+          const { params, query } = request;
+          return catalog.ask(
+            (replica, { timeoutMs }) =>
+              replica.search({ params, query }, { ...onward(request), timeoutMs }),
+            reads,
+          );
+        },
+      ),
     info: (request, reply) =>
-      read(request, reply, request.params.item_id, () => {
+      read(request, reply, `/info/${request.params.item_id}`, request.params.item_id, () => {
         const { params } = request;
         const call = onward(request, { [keeperHeader]: instance });
         return catalog.ask(
@@ -117,7 +137,7 @@ export function gatewayHandlers({
         );
       }),
     topics: (request, reply) =>
-      read(request, reply, 'titles', () => {
+      read(request, reply, pageUrl('/topics', request.query), 'titles', () => {
         const { query } = request;
         return catalog.ask(
           (replica, { timeoutMs }) => replica.topics({ query }, { ...onward(request), timeoutMs }),

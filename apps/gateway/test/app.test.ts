@@ -944,6 +944,9 @@ t.test('when the lease is live, then what was read is at hand until it changes',
     t.equal(crossed.headers.get('access-control-allow-origin'), 'http://127.0.0.1:8080');
     t.equal(crossed.headers.get('cache-status'), 'bazar; hit', 'on the long way too');
   }
+  for (const path of ['/info/2?x=1', '/%69nfo/02', '/search/%64istributed?limit=%31']) {
+    t.equal((await get(path)).headers.get('cache-status'), 'bazar; hit', `nor for ${path}`);
+  }
   t.match(await (await get('/info/2')).json(), { quantity: 2 });
   t.match((await app.inject(buy(2))).json(), { order: { item_id: 2 } });
   const after = await get('/info/2');
