@@ -230,16 +230,26 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
 
-/** Throws `ConfigError` when others can reach the service and a token that guards it is missing. */
+/**
+ * Throws `ConfigError` when others can reach the service and a token that guards it is missing, or
+ * one token is both: whoever may speak as a service could then do what only the keeper may.
+ */
 export function requireTokensOffLoopback(
   config: { readonly HOST: string; readonly SERVICE_TOKEN?: string; readonly ADMIN_TOKEN?: string },
   names: readonly ('SERVICE_TOKEN' | 'ADMIN_TOKEN')[] = ['SERVICE_TOKEN', 'ADMIN_TOKEN'],
 ): void {
   if (isLoopback(config.HOST)) return;
+  const reach = `HOST is "${config.HOST}", which others can reach, so`;
   const missing = names.find((name) => config[name] === undefined);
-  if (missing === undefined) return;
-  throw new ConfigError(
-    `HOST is "${config.HOST}", which others can reach, so ${missing} (or ${missing}_FILE) must ` +
-      'be set; `openssl rand -hex 32` makes one.',
-  );
+  if (missing !== undefined) {
+    throw new ConfigError(
+      `${reach} ${missing} (or ${missing}_FILE) must be set; \`openssl rand -hex 32\` makes one.`,
+    );
+  }
+  if (config.SERVICE_TOKEN !== undefined && config.SERVICE_TOKEN === config.ADMIN_TOKEN) {
+    throw new ConfigError(
+      `${reach} SERVICE_TOKEN and ADMIN_TOKEN may not be the same; \`openssl rand -hex 32\` ` +
+        'makes another.',
+    );
+  }
 }

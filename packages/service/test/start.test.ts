@@ -158,9 +158,11 @@ t.test('when a token comes in a file, then it is read from there', async (t) => 
 });
 
 t.test('when others can reach a service, then it needs its tokens', async (t) => {
-  const tokens = { SERVICE_TOKEN: token, ADMIN_TOKEN: token };
+  const tokens = { SERVICE_TOKEN: token, ADMIN_TOKEN: `${token}-of-the-keeper` };
+  const alike = { SERVICE_TOKEN: token, ADMIN_TOKEN: token };
   for (const HOST of ['127.0.0.1', '127.9.9.9', 'localhost', '::1']) {
     t.doesNotThrow(() => requireTokensOffLoopback({ HOST }), HOST);
+    t.doesNotThrow(() => requireTokensOffLoopback({ HOST, ...alike }), HOST);
   }
   for (const HOST of ['0.0.0.0', '::', '10.0.0.1', 'catalog', '127.example.org']) {
     t.throws(
@@ -170,6 +172,11 @@ t.test('when others can reach a service, then it needs its tokens', async (t) =>
     );
     t.throws(() => requireTokensOffLoopback({ HOST, SERVICE_TOKEN: token }), /ADMIN_TOKEN/, HOST);
     t.doesNotThrow(() => requireTokensOffLoopback({ HOST, ...tokens }), HOST);
+    t.throws(
+      () => requireTokensOffLoopback({ HOST, ...alike }),
+      { message: /^HOST is .* SERVICE_TOKEN and ADMIN_TOKEN may not be the same; .*another\.$/ },
+      HOST,
+    );
   }
   t.doesNotThrow(() =>
     requireTokensOffLoopback({ HOST: '::', SERVICE_TOKEN: token }, ['SERVICE_TOKEN']),
