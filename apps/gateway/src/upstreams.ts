@@ -1,4 +1,4 @@
-import { type Contract, catalog, Failure, health, order } from '@bazar/contracts';
+import { type Contract, catalog, type Failure, health, order } from '@bazar/contracts';
 import {
   aged,
   batchTimeoutMs,
@@ -10,6 +10,7 @@ import {
 } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
 import {
+  askHealth,
   connectReplicas,
   type Replicas,
   type ReplicasLog,
@@ -57,7 +58,8 @@ const policy = {
     keepAliveTimeoutMs: 30_000,
     maxResponseBytes: 64 * 1024,
   },
-  healthTimeoutMs: 1000,
+  /** An order service asks its catalog for a second, and is to say itself which of them is silent. */
+  healthTimeoutMs: { catalog: 1000, order: 2000 },
   /**
    * An order service asks another catalog after three seconds of silence, and a slow one needs
    * another second. Whoever gave up on the order service before that would take the silence of a
@@ -93,8 +95,8 @@ export function connectUpstreams(config: Config, log: ReplicasLog): Upstreams {
     ...upstreams,
     async health() {
       const [catalogHealth, orderHealth] = await Promise.all([
-        askHealth(checks.catalog),
-        askHealth(checks.order),
+        askHealth(checks.catalog, policy.healthTimeoutMs.catalog),
+        askHealth(checks.order, policy.healthTimeoutMs.order),
       ]);
       return { catalog: catalogHealth, order: orderHealth };
     },
@@ -144,21 +146,4 @@ export function giveBackThrough(leases: Asked<typeof catalogInternal>) {
       { timeoutMs, attemptTimeoutMs: timeoutMs },
     );
   };
-}
-
-/** All replicas are asked, and the first that is well speaks for them: one is enough to work. */
-async function askHealth(replicas: Replicas<typeof health>): Promise<'ok' | Failure> {
-  try {
-    await Promise.any(
-      replicas.each().map((replica) => replica.ready({}, { timeoutMs: policy.healthTimeoutMs })),
-    );
-    return 'ok';
-  } catch (error) {
-    const failures: unknown[] = error instanceof AggregateError ? error.errors : [error];
-    // Where only room is missing, reading goes on, and that is the most that can be said.
-    const told = failures.filter((failure) => failure instanceof Failure);
-    const best = told.find(({ code }) => code === 'storage_full') ?? told[0];
-    if (best === undefined) throw error;
-    return best;
-  }
 }

@@ -29,7 +29,10 @@ export function buildOrder(
   },
 ): FastifyInstance {
   const { store } = audit;
-  const ready = async () => ({ ...(await options.ready?.()), storage: await storageHealth(store) });
+  const ready = async () => {
+    const [others, storage] = await Promise.all([options.ready?.(), storageHealth(store)]);
+    return { ...others, storage };
+  };
   const urgent = Object.values(orderInternal).map(({ url }) => url);
   const app = createService({ ...options, ready, urgent, name: 'order' });
   const { ADMIN_TOKEN, SERVICE_TOKEN } = options.config;
@@ -47,13 +50,28 @@ export function buildOrder(
   return app;
 }
 
+/** A database that is silent for longer is away, for whoever asks whether an order can be logged. */
+const storageTimeoutMs = 1000;
+
 /** `ok`, or why no order can be logged; what a disk does besides is no matter of health. */
 async function storageHealth(store: OrderStore): Promise<'ok' | Failure> {
-  try {
-    await store.assertRoom();
-    return 'ok';
-  } catch (error) {
-    if (error instanceof Failure) return error;
-    throw error;
-  }
+  // Not only what the last writing of an order has shown: perhaps nobody has bought since.
+  const asked = Promise.all([store.catalogId(), store.assertRoom()]);
+  const state: Promise<'ok' | Failure> = asked.then(
+    () => 'ok',
+    (error: unknown) => {
+      if (error instanceof Failure) return error;
+      throw error;
+    },
+  );
+  const silent = new Failure('unavailable', `nothing was heard of it for ${storageTimeoutMs} ms`);
+  return inTime(state, storageTimeoutMs, silent);
+}
+
+async function inTime<T>(work: Promise<T>, ms: number, late: T): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const up = new Promise<T>((resolve) => {
+    timer = setTimeout(resolve, ms, late);
+  });
+  return Promise.race([work, up]).finally(() => clearTimeout(timer));
 }

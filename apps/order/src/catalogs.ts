@@ -1,3 +1,4 @@
+import { type Failure, health } from '@bazar/contracts';
 import {
   aged,
   batchTimeoutMs,
@@ -10,6 +11,7 @@ import {
 } from '@bazar/contracts/internal';
 import { splitUrls } from '@bazar/service';
 import {
+  askHealth,
   connectReplicas,
   type Replicas,
   type ReplicasLog,
@@ -29,15 +31,27 @@ export interface CatalogCalls {
 export interface Catalogs extends CatalogCalls {
   /** How many of them take part. */
   live(): number;
+  /** `ok` if one of them can work, or what is wrong with them. */
+  health(): Promise<'ok' | Failure>;
   close(): Promise<void>;
 }
 
 const policy = {
-  /** Two batches at a time, the feed's long poll, and an audit or two. */
-  connections: 8,
-  maxPending: 64,
-  keepAliveTimeoutMs: 30_000,
-  maxResponseBytes: 4 * 1024 * 1024,
+  calls: {
+    /** Two batches at a time, the feed's long poll, and an audit or two. */
+    connections: 8,
+    maxPending: 64,
+    keepAliveTimeoutMs: 30_000,
+    maxResponseBytes: 4 * 1024 * 1024,
+  },
+  /** Asked over a connection of its own, which nothing else can hold up. */
+  health: {
+    connections: 1,
+    maxPending: 64,
+    keepAliveTimeoutMs: 30_000,
+    maxResponseBytes: 64 * 1024,
+  },
+  healthTimeoutMs: 1000,
   /** Beyond the time that a long poll waits by itself. */
   feedTimeoutMs: 5000,
   /**
@@ -56,13 +70,15 @@ export function connectCatalogs(
   log: ReplicasLog,
 ): Catalogs {
   const addresses = watchAddresses(splitUrls(urls), { log });
-  const catalogs = connectReplicas(catalogInternal, { addresses, token, log, ...policy });
+  const catalogs = connectReplicas(catalogInternal, { addresses, token, log, ...policy.calls });
+  const checks = connectReplicas(health, { addresses, log, ...policy.health });
   return {
     ...callsThrough(catalogs),
     live: catalogs.live,
+    health: () => askHealth(checks, policy.healthTimeoutMs),
     async close() {
       addresses.close();
-      await catalogs.close();
+      await Promise.all([catalogs.close(), checks.close()]);
     },
   };
 }

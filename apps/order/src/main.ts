@@ -139,7 +139,11 @@ await runMain(async () => {
       config,
       logger,
       metrics,
-      ready: () => ({ catalog: recovery.health() }),
+      async ready() {
+        // Asked of the catalog itself: recovery may wait for it for seconds before it says so.
+        const catalog = await catalogs.health();
+        return { catalog, recovery: recovery.health() };
+      },
     },
   );
   recovery.start();

@@ -49,13 +49,21 @@ const policy = {
   pauseMs: 250,
 };
 
+/** Whose fault it may be that a look fails: a person is to look at the right place. */
+const steps = {
+  log: 'the order log cannot be read',
+  catalog: 'the catalog cannot be asked for its sales',
+  sales: 'sales that the log lacks cannot be logged',
+} as const;
+type Step = (typeof steps)[keyof typeof steps];
+
 /**
  * Looks, all the time, for sales that the catalog made and the log lacks, because somebody died in
  * between. The feed only names them: each is submitted again, so that no answer escapes what the
  * catalog does before it answers.
  */
 export interface Recovery {
-  /** `ok`, or a sentence that says what is wrong between the log and the catalog. */
+  /** `ok`, or what keeps the log from being compared with the catalog, or what that has shown. */
   health(): string;
   /**
    * How many of the catalog's next sales the log lacked at the last look, and nobody was logging;
@@ -74,8 +82,10 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
   /** When each sale was found lacking first. */
   let lackingSince = new Map<number, number>();
   let obstacle: string | undefined = 'the order log has not been compared with the catalog yet';
-  /** Why the last look failed, if it did. */
-  let failure: string | undefined;
+  /** What a look is at, in the words for its failing there. */
+  let step: Step = steps.log;
+  /** Where the last look failed, if it did, and why. */
+  let failure: { readonly at: Step; readonly sentence: string } | undefined;
   let gap: number | undefined;
   let stopped = false;
   const stopping = new AbortController();
@@ -84,12 +94,15 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
 
   /** One look; true when there may be more to do at once. */
   async function look(): Promise<boolean> {
+    step = steps.log;
     // Read before the feed is, so that the feed cannot be behind it in an honest shop.
     const reach = await store.reach();
     const { watermark } = reach;
     // A catalog that has just come back should be known to be back, not waited for.
     const waitMs = obstacle === undefined && failure === undefined ? policy.waitMs : 0;
+    step = steps.catalog;
     const feed = await readFeed(watermark, policy.pageSales, waitMs, stopping.signal);
+    step = steps.log;
     await compareWithFeed(store, feed, reach);
     // Whoever was about to log these when we were away is away as well, or has done it by now.
     const isFirst = obstacle !== undefined;
@@ -106,6 +119,7 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
       ({ sale, operation_id }) => isLost(sale) && !isInFlight(operation_id),
     );
     gap = lost.length;
+    step = steps.sales;
     if (lost.length === 0 || !(await recoverAll(lost))) return false;
     log(
       'warn',
@@ -142,11 +156,12 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
         effects.onContradiction(error);
         return;
       }
-      if (failure === undefined) {
-        log('warn', 'the order log cannot be compared with the catalog; trying again', error);
+      if (failure?.at !== step) {
+        log('warn', `the order log is not compared with the catalog: ${step}; trying again`, error);
       }
       // Anything but a Failure is for the log only: this sentence is shown to everybody.
-      failure = error instanceof Failure ? error.message : 'the log cannot be compared with it';
+      const why = error instanceof Failure ? `: ${error.message}` : '';
+      failure = { at: step, sentence: `${step}${why}` };
     }
     if (!more) await pause();
   }
@@ -163,7 +178,7 @@ export function createRecovery(effects: RecoveryEffects): Recovery {
   }
 
   return {
-    health: () => failure ?? obstacle ?? 'ok',
+    health: () => failure?.sentence ?? obstacle ?? 'ok',
     gap: () => gap,
     assertOpen() {
       if (obstacle !== undefined) throw new Failure('unavailable', obstacle);

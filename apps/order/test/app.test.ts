@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import {
   buildCatalog,
@@ -310,6 +312,26 @@ t.test('when the catalog is connected over a socket, then it is asked there', as
   const stranger = connectCatalogs(urls, undefined, log);
   await t.rejects(stranger.sell([operation]), { code: 'unauthorized', foreign: true });
   await stranger.close();
+});
+
+t.test('when the catalog or the storage is silent, then the health says which', async (t) => {
+  const { app, catalog, store } = await open(t, tokens);
+  const urls = await catalog.listen({ host: '127.0.0.1', port: 0 });
+  const catalogs = connectCatalogs(urls, tokens.SERVICE_TOKEN, log);
+  t.equal(await catalogs.health(), 'ok');
+  await catalogs.close();
+  const mute = createServer(() => {}).listen(0, '127.0.0.1');
+  t.teardown(() => mute.close());
+  await once(mute, 'listening');
+  const address = mute.address();
+  const port = typeof address === 'object' ? address?.port : undefined;
+  const silent = connectCatalogs(`http://127.0.0.1:${port}`, tokens.SERVICE_TOKEN, log);
+  t.match(await silent.health(), { message: /^GET \/health\/ready: / });
+  await silent.close();
+
+  Object.assign(store, { catalogId: () => new Promise(() => {}) });
+  const ready = await app.inject('/health/ready');
+  t.match(ready.json(), { status: 503, detail: 'storage: nothing was heard of it for 1000 ms' });
 });
 
 t.test('when its routes are listed, then they are those of the contracts', async (t) => {

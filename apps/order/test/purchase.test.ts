@@ -646,10 +646,10 @@ t.test('when the catalog is down, then it is asked until it answers', async (t) 
   t.same(
     recovery.log.map((line) => line.slice(0, 40)),
     [
-      'warn: the order log cannot be compared w',
+      'warn: the order log is not compared with',
       'info: the order log agrees with catalog ',
       'info: the order log is compared with the',
-      'warn: the order log cannot be compared w',
+      'warn: the order log is not compared with',
       'info: the order log is compared with the',
     ],
     'once for each change',

@@ -22,6 +22,7 @@ export {
   watchAddresses,
 } from './addresses.js';
 export type { Attempt } from './replica.js';
+export { askHealth } from './replica-health.js';
 
 /** What any connection to replicas needs. */
 interface Common {

@@ -1,6 +1,7 @@
 import type { Audit, Difference } from '@bazar/contracts';
 import { StorageError } from '@bazar/storage';
 import { auditFiles, type Conservation } from './conservation.js';
+import { foldersNamed } from './folders.js';
 
 // Not merely the exit code: whoever scripts this asks "does it hold?", and no answer is a no.
 process.exitCode = await audit(process.argv.slice(2), process.env);
@@ -8,17 +9,17 @@ process.exitCode = await audit(process.argv.slice(2), process.env);
 /**
  * Prints what the files of a stopped shop come to.
  *
- * @param args the folder of the files, or the catalog's folder and the order service's
+ * @param args the folder of the files, or the catalog's and the order service's, in any order
  * @returns the exit code: 0 when the law holds
  */
 async function audit(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
-  const [catalog = env['DATA_DIR'] || './data', order = catalog, ...more] = args;
+  const [folder = env['DATA_DIR'] || './data', other, ...more] = args;
   if (more.length > 0) {
     console.error('Name one folder, or the folder of the catalog and that of the order log.');
     return 1;
   }
   try {
-    const found = await auditFiles({ catalog, order });
+    const found = await auditFiles(await foldersNamed(folder, other));
     console.log(report(found).join('\n'));
     return holds(found) ? 0 : 1;
   } catch (error) {

@@ -14,7 +14,8 @@ import {
   type OrderStore,
   openCsvStore as openOrderLog,
 } from '@bazar/order';
-import { type Disk, nodeDisk, StorageError } from '@bazar/storage';
+import { type Disk, nodeDisk, refuseMoved, StorageError } from '@bazar/storage';
+import type { Folders } from './folders.js';
 import { overlayDisk } from './overlay.js';
 
 /** A sale that the catalog made and the order log lacks. */
@@ -35,13 +36,6 @@ export interface Conservation {
   readonly notes: readonly string[];
 }
 
-export interface Folders {
-  /** Of the catalog's files. */
-  readonly catalog: string;
-  /** Of the order log. */
-  readonly order: string;
-}
-
 type ReadFeed = (after: number, limit: number) => Promise<Feed>;
 
 const pageSales = 1000;
@@ -57,7 +51,7 @@ const maxPendingNamed = 100;
 export async function auditFiles(folders: Folders, disk: Disk = nodeDisk): Promise<Conservation> {
   await refuseStrangeFolders(folders, disk);
   const paper = overlayDisk(disk);
-  const notes: string[] = [];
+  const notes = await notesOfMove(folders, disk);
   const effects = {
     disk: paper,
     log: (_level: string, sentence: string) => notes.push(sentence),
@@ -88,6 +82,18 @@ export async function auditFiles(folders: Folders, disk: Disk = nodeDisk): Promi
   } finally {
     await catalog.close();
   }
+}
+
+/** Why no start would sell from these files, if they were moved. */
+async function notesOfMove({ catalog, order }: Folders, disk: Disk): Promise<string[]> {
+  const notes: string[] = [];
+  for (const folder of new Set([catalog, order])) {
+    await refuseMoved(disk, folder).catch((error: unknown) => {
+      if (!(error instanceof StorageError)) throw error;
+      notes.push(error.message);
+    });
+  }
+  return notes;
 }
 
 /** Checks the law on what two open stores hold, while nobody sells. */

@@ -1,11 +1,8 @@
 import { constants, copyFile, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { StorageError } from '@bazar/storage';
-import { auditFiles, type Conservation, type Folders } from './conservation.js';
-
-/** What a shop cannot be opened without. `catalog_data.csv` is written again from the other two. */
-const ofOrders = /^order_log\.(csv|catalog)$/;
-const ofCatalog = /^catalog_(image-\d+\.csv|journal-\d+\.log)$/;
+import { auditFiles, type Conservation } from './conservation.js';
+import { type Folders, ofCatalog, ofOrders, refuseBackupOfMoved } from './folders.js';
 
 /** The catalog begins a journal and an image anew once a second at most, and copies take less. */
 const maxAttempts = 20;
@@ -14,15 +11,22 @@ const maxAttempts = 20;
  * Copies the files of a shop that may be selling. The order log comes first: what is sold after that
  * is in the catalog's files alone, and the next start logs it; the other way round there would be
  * orders that no catalog knows, and a start refuses that. The catalog's files are one state only if
- * none of them came or went meanwhile; else they are copied once more.
+ * none of them came or went meanwhile; else they are copied once more. A shop that was moved to
+ * PostgreSQL is refused.
  *
  * @param to a folder that is not there yet; it appears under this name once it is whole
+ * @param audit says what the copy comes to
  * @returns what the copy comes to
  * @throws StorageError in a sentence when there is no sound copy; then there is none at all
  */
-export async function backUp(from: Folders, to: string): Promise<Conservation> {
+export async function backUp(
+  from: Folders,
+  to: string,
+  audit: (copies: Folders) => Promise<Conservation> = auditFiles,
+): Promise<Conservation> {
   const unfinished = `${resolve(to)}.unfinished`;
   await refuseTaken(to);
+  await refuseBackupOfMoved(from);
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(unfinished, { recursive: true });
   try {
@@ -30,10 +34,12 @@ export async function backUp(from: Folders, to: string): Promise<Conservation> {
     await copyCatalog(from.catalog, unfinished);
     await syncFolder(unfinished);
     const copies = { catalog: unfinished, order: unfinished };
-    const found = await auditFiles(copies);
+    const found = await audit(copies);
     if (found.contradiction !== undefined) throw new StorageError(found.contradiction);
     if (!found.audit.balanced) throw new StorageError('what was copied does not balance.');
     await refuseTaken(to);
+    // A move may have begun meanwhile; one that begins later is one after this backup.
+    await refuseBackupOfMoved(from);
     await rename(unfinished, to);
     await syncFolder(dirname(resolve(to)));
     return found;

@@ -162,7 +162,8 @@ export function builtMain(name: ServiceName): string {
 }
 
 const pollMs = 50;
-const answerDeadlineMs = 2000;
+/** Longer than a gateway asks the order service, so that it can say itself what it lacks. */
+const answerDeadlineMs = 4000;
 
 async function becomesReady({ name, url, exited }: Service, deadline: AbortSignal) {
   let ended = false;

@@ -1,15 +1,31 @@
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createBazar } from '@bazar/client';
+import { moveNoteName, nodeDisk, writeMoveNote } from '@bazar/storage';
 import t, { type Test } from 'tap';
+import { auditFiles } from '../src/conservation.js';
+import { backUp as backUpHere } from '../src/copy.js';
 import { launchShop } from '../src/launch.js';
 import { StartError } from '../src/service.js';
 import { ask } from './crash/ask.js';
 
-async function backUp(...args: readonly string[]): Promise<{ code: number; says: string }> {
-  const script = fileURLToPath(new URL('../dist/backup.js', import.meta.url));
+const backUp = (...args: readonly string[]) => run('backup', args);
+
+async function run(
+  name: 'backup' | 'audit',
+  args: readonly string[],
+): Promise<{ code: number; says: string }> {
+  const script = fileURLToPath(new URL(`../dist/${name}.js`, import.meta.url));
   const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, script, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -107,11 +123,69 @@ t.test(
   },
 );
 
+/** The folder of a shop that has sold a copy of book 2, and was stopped. */
+async function soldFolder(t: Test): Promise<string> {
+  const dataDir = join(t.testdir(), 'data');
+  const shop = await launchShop({ dataDir, env: { LOG_LEVEL: 'error' } });
+  t.teardown(() => shop.kill());
+  await createBazar({ baseUrl: shop.urls.gateway }).purchase(2);
+  await shop.stop();
+  return dataDir;
+}
+
+t.test('when a shop was moved to PostgreSQL, then its files are no backup', async (t) => {
+  const dataDir = await soldFolder(t);
+  const copy = join(dataDir, '..', 'copy');
+  const moved = { id: 'x', to: ['db:5432/catalog', 'db:5432/order'], isDone: true };
+  await writeMoveNote(nodeDisk, dataDir, moved);
+  const done = await backUp(copy, dataDir);
+  t.equal(done.code, 1, done.says);
+  t.match(done.says, /was moved to PostgreSQL \(db:5432\/catalog and .*: back up these databases/);
+  t.match(await run('audit', [dataDir]), {
+    code: 0,
+    says: /A start would say: .* was moved to PostgreSQL \(db:5432\/catalog and db:5432\/order\)/,
+  });
+
+  await writeMoveNote(nodeDisk, dataDir, { ...moved, isDone: false });
+  const begun = await backUp(copy, dataDir);
+  t.equal(begun.code, 1);
+  t.match(begun.says, /has not come to its end: run it again/);
+
+  unlinkSync(join(dataDir, moveNoteName));
+  const folders = { catalog: dataDir, order: dataDir };
+  const meanwhile = backUpHere(folders, copy, async (copies) => {
+    await writeMoveNote(nodeDisk, dataDir, moved);
+    return auditFiles(copies);
+  });
+  await t.rejects(meanwhile, /was moved to PostgreSQL/, 'while it was copied, too');
+  t.same(readdirSync(join(dataDir, '..')), ['data'], 'and nothing is left');
+});
+
+t.test('when a shop has two folders, then each is known by what it holds', async (t) => {
+  const catalog = await soldFolder(t);
+  const order = join(catalog, '..', 'orders');
+  mkdirSync(order);
+  for (const name of readdirSync(catalog).filter((name) => name.startsWith('order'))) {
+    renameSync(join(catalog, name), join(order, name));
+  }
+  for (const [index, pair] of [
+    [catalog, order],
+    [order, catalog],
+  ].entries()) {
+    const { code, says } = await backUp(join(catalog, '..', `copy-${index}`), ...pair);
+    t.equal(code, 0, says);
+    t.match(says, /4 books, 20 copies left and 1 sold/);
+    const audit = await run('audit', pair);
+    t.equal(audit.code, 0, audit.says);
+  }
+});
+
 t.test('when there can be no copy, then it is said why, and nothing is left', async (t) => {
   const folder = t.testdir({ taken: { 'order_log.csv': 'x' }, empty: {} });
   const refusals: [args: string[], says: RegExp][] = [
     [[], /Name the folder/],
-    [[join(folder, 'taken'), folder], /taken is there already/],
+    [['1', '2', '3', '4'], /or two: that of the catalog and that of the order log/],
+    [[join(folder, 'taken'), folder], /^Nothing was backed up: .*taken is there already/],
     [[join(folder, 'copy'), join(folder, 'empty')], /empty holds no shop/],
     [[join(folder, 'copy'), join(folder, 'nowhere')], /there is no folder .*nowhere/],
   ];

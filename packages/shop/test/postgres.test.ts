@@ -114,3 +114,30 @@ t.test('when a database does not do, then the start ends with a sentence', async
   );
   t.notMatch(lines.join('\n'), /hunter2|^ {4}at /m, 'neither a password nor a stack');
 });
+
+t.test(
+  'when only the database of the orders is away, then nobody blames the catalog',
+  async (t) => {
+    const ofOrders = await startPostgres();
+    t.teardown(() => ofOrders.remove());
+    const { shop, lines } = await open(t, { order: await ofOrders.newDatabase() });
+    const { order, catalog } = shop.urls;
+    await ofOrders.kill();
+    // The first answer has to tell: nobody has bought since.
+    const answer = await fetch(`${order}/health/ready`);
+    t.equal(answer.status, 503);
+    const detail = await answer.text();
+    t.match(detail, /storage: the database cannot be reached/);
+    t.notMatch(detail, /catalog:|catalog cannot/);
+    t.equal(await statusOf(catalog), 200);
+    const isTold = () => lines.some((line) => /is not compared with the catalog/.test(line));
+    while (!isTold()) await new Promise((resolve) => setTimeout(resolve, 100));
+    t.match(
+      lines.join('\n'),
+      /not compared with the catalog: the order log cannot be read; trying/,
+    );
+    t.notMatch(lines.join('\n'), /the catalog cannot be asked/);
+    await ofOrders.start();
+    await waitFor(order, 200);
+  },
+);

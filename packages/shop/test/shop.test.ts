@@ -337,6 +337,24 @@ t.test('when a shop closes and opens again, then all is as it was', async (t) =>
   await isConserved(t, { shop, log }, 4, 6);
 });
 
+t.test('when the catalog falls silent, then each service names it, and at once', async (t) => {
+  const shop = await open(t, t.testdir());
+  const readiness = (name: ServiceName) => ask(`GET ${shop.urls[name]}/health/ready`);
+  t.match((await readiness('order')).body, {
+    dependencies: { catalog: 'ok', recovery: 'ok', storage: 'ok' },
+  });
+  shop.service('catalog').pause();
+  // The first answer has to tell: what the order service waits for anyway would take seconds more.
+  const order = await readiness('order');
+  t.equal(order.status, 503);
+  t.match(order.body, { detail: /^catalog: GET \/health\/ready/ });
+  t.notMatch(order.body, { detail: /storage:/ });
+  const gateway = await readiness('gateway');
+  t.match(gateway.body, { detail: /^catalog: .*; order: catalog: GET \/health\/ready/ });
+  shop.service('catalog').resume();
+  await shop.ready();
+});
+
 t.test('when a folder is in use, then no second shop opens in it', async (t) => {
   const dataDir = t.testdir();
   const shop = await open(t, dataDir);

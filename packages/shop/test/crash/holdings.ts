@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseRows } from '@bazar/storage';
-import type { Folders } from '../../src/conservation.js';
+import type { Folders } from '../../src/folders.js';
 import type { Shop } from '../../src/index.js';
 import { ask, field, until } from './ask.js';
 import { type Row, rowIn } from './testimony.js';
