@@ -9,6 +9,7 @@ import {
   type TopicCount,
 } from '@bazar/contracts';
 import {
+  type After,
   type Changes,
   itemProblem,
   type LeaseEnd,
@@ -17,7 +18,6 @@ import {
   type SaleOutcome,
   withNothingDone,
 } from '@bazar/contracts/internal';
-import type { After } from './after.js';
 import type { Leases } from './leases.js';
 import { createSaleSignal } from './sale-signal.js';
 import type { CatalogStore, Feed, Operation, Outcome, Totals } from './store.js';

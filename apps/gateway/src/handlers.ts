@@ -1,6 +1,7 @@
 import { canonicalId, Failure, type gateway } from '@bazar/contracts';
 import { type gatewayInternal, keeperHeader, patienceMs, within } from '@bazar/contracts/internal';
 import {
+  after,
   callerOf,
   etagOf,
   type Handlers,
@@ -10,7 +11,6 @@ import {
   representation,
   type Sample,
 } from '@bazar/service';
-import { after } from './after.js';
 import type { Cache, Kept, Subject } from './cache.js';
 import { homePage } from './home.js';
 import type { Lease } from './lease.js';

@@ -1,5 +1,6 @@
 import { Failure, type PurchaseAnswer } from '@bazar/contracts';
 import {
+  type After,
   inTime,
   oncePerId,
   type PurchaseOperation,
@@ -8,7 +9,6 @@ import {
   purchaseFailure,
 } from '@bazar/contracts/internal';
 import { createHop } from '@bazar/service/hop';
-import type { After } from './after.js';
 
 /** Asks an order service to make a batch of purchases; a rejection leaves all of them unknown. */
 export type Purchase = (

@@ -6,7 +6,7 @@ import {
   type orderAdmin,
   type order as orderContract,
 } from '@bazar/contracts';
-import { inTime, type orderInternal, purchaseAnswer } from '@bazar/contracts/internal';
+import { type After, inTime, type orderInternal, purchaseAnswer } from '@bazar/contracts/internal';
 import {
   callerOf,
   type Handlers,
@@ -16,7 +16,6 @@ import {
   representation,
   type Sample,
 } from '@bazar/service';
-import type { After } from './after.js';
 import { type AuditEffects, auditShop } from './audit.js';
 import type { Purchases } from './purchase.js';
 import type { LoggedOrder, OrderStore } from './store.js';

@@ -1,4 +1,5 @@
 export type { FastifyInstance } from 'fastify';
+export { after } from './after.js';
 export { type Caller, callerOf } from './caller.js';
 export {
   ConfigError,
