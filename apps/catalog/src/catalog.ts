@@ -9,6 +9,7 @@ import {
   type TopicCount,
 } from '@bazar/contracts';
 import {
+  type After,
   type Changes,
   itemProblem,
   type LeaseEnd,
@@ -17,7 +18,6 @@ import {
   type SaleOutcome,
   withNothingDone,
 } from '@bazar/contracts/internal';
-import type { After } from './after.js';
 import type { Leases } from './leases.js';
 import { createSaleSignal } from './sale-signal.js';
 import type { CatalogStore, Feed, Operation, Outcome, Totals } from './store.js';
@@ -36,6 +36,8 @@ export interface CatalogEffects {
   readonly onDone?: (operation: SaleOperation, outcome: SaleOutcome) => void;
   /** Is told how many operations each commit carries. */
   readonly onBatch?: (operations: number) => void;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now?: () => number;
   /** Runs a batch soon, but not now. */
   readonly defer?: (run: () => void) => unknown;
   /** Names a batch. */
@@ -55,8 +57,14 @@ export interface Catalog {
   topics(after: string, limit: number): Promise<readonly TopicCount[]>;
   /** Decides sales in the order given. Each gets its own outcome; none fails another. */
   sell(operations: readonly SaleOperation[]): Promise<SaleOutcome[]>;
-  change(id: string, itemId: number, change: BookChange): Promise<Written<'changed'>>;
-  add(id: string, book: NewBook): Promise<Written<'added'>>;
+  /** @param timeoutMs how long the caller waits: what is not begun by then is not done */
+  change(
+    id: string,
+    itemId: number,
+    change: BookChange,
+    timeoutMs?: number,
+  ): Promise<Written<'changed'>>;
+  add(id: string, book: NewBook, timeoutMs?: number): Promise<Written<'added'>>;
   /** The feed that recovery reads: answers at once, or as soon as there is a sale after `after`. */
   operations(after: number, limit: number, waitMs: number): Promise<Feed>;
   totals(after: number, limit: number): Promise<Totals>;
@@ -78,14 +86,19 @@ export function createCatalog(effects: CatalogEffects): Catalog {
   // What arrives has been gathered already: to wait for more would cost a turn of the event loop.
   const { store, leases, after, onBatch, defer = process.nextTick } = effects;
   const { hasRoom = async () => true, health = async () => 'ok' as const } = effects;
-  const { newId = randomUUID } = effects;
+  const { newId = randomUUID, now = () => performance.now() } = effects;
   const sales = createSaleSignal(after, store.lastSale);
   /** Why the last commit was refused for lack of room, until there is some. */
   let full: Failure | undefined;
   let looking: Promise<boolean> | undefined;
   const commits = createBatcher(
-    async (operations: readonly Operation[]) => {
+    async (items: readonly Waiting[]) => {
       const batch = newId();
+      const time = now();
+      // Work that nobody waits for is not started, however long it has waited for this commit.
+      const operations = items.map(({ operation, expiresAt }) =>
+        expiresAt > time ? operation : { ...operation, isLate: true },
+      );
       const outcomes = await store.apply(operations, batch).catch((error: unknown) => {
         full = isFull(error) ? withNothingDone(error) : undefined;
         throw full ?? error;
@@ -109,8 +122,12 @@ export function createCatalog(effects: CatalogEffects): Catalog {
     return leases.pending(operation.itemId);
   }
 
-  async function write<Result extends Outcome['result']>(operation: Operation, result: Result) {
-    const outcome = await commit(commits, operation);
+  async function write<Result extends Outcome['result']>(
+    operation: Operation,
+    result: Result,
+    timeoutMs: number | undefined,
+  ) {
+    const outcome = await commit(commits, { operation, expiresAt: expiryOf(timeoutMs, now()) });
     if (outcome.result === 'failed') throw outcome.failure;
     if (!isResult(outcome, result)) throw new TypeError(`${operation.kind}: ${outcome.result}`);
     return outcome;
@@ -125,10 +142,17 @@ export function createCatalog(effects: CatalogEffects): Catalog {
     },
     search: store.search,
     topics: store.topics,
-    sell: (operations) =>
-      Promise.all(operations.map((operation) => sellOne(commits, operation, effects))),
-    change: (id, itemId, change) => write({ id, kind: 'change', itemId, change }, 'changed'),
-    add: (id, book) => write({ id, kind: 'addition', book }, 'added'),
+    sell(operations) {
+      const time = now();
+      return Promise.all(
+        operations.map((operation) =>
+          sellOne(commits, operation, expiryOf(operation.timeout_ms, time), effects),
+        ),
+      );
+    },
+    change: (id, itemId, change, timeoutMs) =>
+      write({ id, kind: 'change', itemId, change }, 'changed', timeoutMs),
+    add: (id, book, timeoutMs) => write({ id, kind: 'addition', book }, 'added', timeoutMs),
     async operations(afterSale, limit, waitMs) {
       const seen = sales.count;
       const feed = await store.operations(afterSale, limit);
@@ -155,6 +179,17 @@ export function createCatalog(effects: CatalogEffects): Catalog {
       await store.close();
     },
   };
+}
+
+/** What waits for a commit, and until when somebody waits for what becomes of it. */
+interface Waiting {
+  readonly operation: Operation;
+  readonly expiresAt: number;
+}
+
+/** Until when somebody waits who came at `time`; for as long as it takes unless told. */
+function expiryOf(timeoutMs: number | undefined, time: number): number {
+  return timeoutMs === undefined ? Number.POSITIVE_INFINITY : time + timeoutMs;
 }
 
 /** An outcome, and what it has to wait for before anybody is told. */
@@ -202,17 +237,15 @@ function isResult<Result extends Outcome['result']>(
 }
 
 async function sellOne(
-  commits: Batcher<Operation, Committed>,
+  commits: Batcher<Waiting, Committed>,
   operation: SaleOperation,
+  expiresAt: number,
   { onFailure, onDone }: Pick<CatalogEffects, 'onFailure' | 'onDone'>,
 ): Promise<SaleOutcome> {
   const { operation_id, item_id: itemId } = operation;
   try {
-    // Work whose caller has given up is not started: nobody would read its answer.
-    if (operation.timeout_ms === 0) {
-      throw new Failure('deadline_exceeded', 'no time was left', { nothingDone: true });
-    }
-    const outcome = await commit(commits, { id: operation_id, kind: 'sale', itemId });
+    const sale = { id: operation_id, kind: 'sale', itemId } as const;
+    const outcome = await commit(commits, { operation: sale, expiresAt });
     if (outcome.result === 'failed') throw outcome.failure;
     if (outcome.result === 'sold' || outcome.result === 'sold_out') {
       const decided = { operation_id, ...outcome };
@@ -228,12 +261,9 @@ async function sellOne(
   }
 }
 
-async function commit(
-  commits: Batcher<Operation, Committed>,
-  operation: Operation,
-): Promise<Outcome> {
+async function commit(commits: Batcher<Waiting, Committed>, waiting: Waiting): Promise<Outcome> {
   try {
-    const { outcome, barrier } = await commits.add(operation);
+    const { outcome, barrier } = await commits.add(waiting);
     if (barrier !== undefined) await barrier;
     return outcome;
   } catch (error) {

@@ -1,4 +1,3 @@
-export type { After } from './after.js';
 export { buildCatalog } from './app.js';
 export { type Catalog, createCatalog } from './catalog.js';
 export { feedBody, totalsBody } from './handlers.js';

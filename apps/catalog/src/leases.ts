@@ -1,6 +1,7 @@
 import { createBatcher } from '@bazar/batching';
 import { Failure } from '@bazar/contracts';
 import {
+  type After,
   type Changes,
   type Invalidation,
   type LeaseEnd,
@@ -8,7 +9,6 @@ import {
   leaseEndMs,
   leaseTerms,
 } from '@bazar/contracts/internal';
-import type { After } from './after.js';
 import { createInterest, type Interest } from './interest.js';
 
 export interface LeaseEffects {

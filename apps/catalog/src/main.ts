@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import {
+  after,
   createFailureLog,
   createLogger,
   createMetrics,
@@ -13,7 +14,6 @@ import {
   timed,
 } from '@bazar/service';
 import { nodeDisk, openReserve, timedDisk, troubleOf } from '@bazar/storage';
-import type { After } from './after.js';
 import { buildCatalog } from './app.js';
 import { type CatalogEffects, createCatalog } from './catalog.js';
 import { type Config, readCatalogConfig } from './config.js';
@@ -24,11 +24,6 @@ import { createSharedLeases, type SharedLeases } from './shared-leases.js';
 import { openCsvStore } from './store/csv.js';
 
 type Logger = ReturnType<typeof createLogger>;
-
-const after: After = (ms, run) => {
-  const timer = setTimeout(run, ms);
-  return () => clearTimeout(timer);
-};
 
 /** As much room as a full batch takes. */
 const probeBytes = 256 * 1024;

@@ -1,4 +1,4 @@
-import type { After } from './after.js';
+import type { After } from '@bazar/contracts/internal';
 
 /** While somebody waits, it is looked so often whether other replicas have sold something. */
 const lookMs = 100;

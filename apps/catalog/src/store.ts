@@ -6,16 +6,23 @@ export interface Stock extends Book {
   readonly sold: number;
 }
 
-/** A wish to change the catalog. Its id makes it safe to repeat. */
-export type Operation =
-  | { readonly id: string; readonly kind: 'sale'; readonly itemId: number }
-  | {
-      readonly id: string;
-      readonly kind: 'change';
-      readonly itemId: number;
-      readonly change: BookChange;
-    }
-  | { readonly id: string; readonly kind: 'addition'; readonly book: NewBook };
+/** A wish to change the catalog. */
+export type Operation = Asked &
+  (
+    | { readonly kind: 'sale'; readonly itemId: number }
+    | { readonly kind: 'change'; readonly itemId: number; readonly change: BookChange }
+    | { readonly kind: 'addition'; readonly book: NewBook }
+  );
+
+interface Asked {
+  /** Makes it safe to repeat. */
+  readonly id: string;
+  /**
+   * Nobody waits for it any more: it is answered if it was decided before, as whoever looks for a
+   * lost answer needs, and else not begun.
+   */
+  readonly isLate?: boolean;
+}
 
 /** What became of an operation. Sold, sold out, changed and added are remembered under its id. */
 export type Outcome =

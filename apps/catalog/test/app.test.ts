@@ -48,6 +48,7 @@ async function open(
   t: Test,
   change = (store: CatalogStore) => store,
   hasRoom = async () => true,
+  now = () => performance.now(),
 ): Promise<Shop> {
   const machine = createMachine(t.testdir());
   const timers: (() => void)[] = [];
@@ -55,6 +56,7 @@ async function open(
     store: change(await machine.open()),
     leases: withoutGateways,
     hasRoom,
+    now,
     after(_ms, run) {
       timers.push(run);
       return () => timers.splice(timers.indexOf(run), 1);
@@ -357,6 +359,57 @@ t.test('when a batch of sales comes, then each has its own outcome', async (t) =
     outcomes.map(({ operation_id }) => operation_id),
     many.map(({ operation_id }) => operation_id),
   );
+});
+
+t.test('when its time is up before its commit, then an operation is not begun', async (t) => {
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let batches = 0;
+  const clock = { now: 0 };
+  const { catalog } = await open(
+    t,
+    (store) => ({
+      ...store,
+      async apply(operations) {
+        batches += 1;
+        if (batches === 2) await held;
+        return store.apply(operations);
+      },
+    }),
+    undefined,
+    () => clock.now,
+  );
+  const made = await catalog.sell([sale(1, 2)]);
+  const first = catalog.sell([sale(2, 1)]);
+  await new Promise((resolve) => setImmediate(resolve));
+  const behind = catalog.sell([
+    { ...sale(3, 1), timeout_ms: 5 },
+    { ...sale(4, 1), timeout_ms: 6 },
+    { ...sale(1, 2), timeout_ms: 5 },
+    { ...sale(5, 1), timeout_ms: 0 },
+    sale(6, 1),
+  ]);
+  const tooLate = { code: 'deadline_exceeded', nothingDone: true };
+  const change = t.rejects(catalog.change(idOf(7), 1, { quantity_delta: 100 }, 5), tooLate);
+  const book = { title: 'A', topic: 'b', quantity: 1, price: 1 };
+  const addition = t.rejects(catalog.add(idOf(8), book, 5), tooLate);
+  clock.now = 5;
+  release();
+  t.match(await first, [{ result: 'sold' }]);
+  const late = { result: 'failed', problem: { code: 'deadline_exceeded', nothing_done: true } };
+  t.match(await behind, [
+    late,
+    { result: 'sold', sale: 3 },
+    { ...made[0], replayed: true },
+    late,
+    { result: 'sold', sale: 4 },
+  ]);
+  await change;
+  await addition;
+  t.match(await catalog.info(1), { quantity: 10 - 3 }, 'nothing was spent on those who had gone');
+  t.match(await catalog.sell([sale(3, 1)]), [{ result: 'sold', replayed: false, sale: 5 }]);
 });
 
 t.test('when a batch is malformed, then it is refused as a whole', async (t) => {

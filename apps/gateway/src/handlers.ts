@@ -1,16 +1,16 @@
-import { canonicalId, Failure, type gateway } from '@bazar/contracts';
+import { Failure, type gateway } from '@bazar/contracts';
 import { type gatewayInternal, keeperHeader, patienceMs, within } from '@bazar/contracts/internal';
 import {
+  after,
   callerOf,
   etagOf,
   type Handlers,
-  newOrderId,
+  purchaseRequest,
   type Ready,
   ready,
   representation,
   type Sample,
 } from '@bazar/service';
-import { after } from './after.js';
 import type { Cache, Kept, Subject } from './cache.js';
 import { homePage } from './home.js';
 import type { Lease } from './lease.js';
@@ -145,22 +145,11 @@ export function gatewayHandlers({
         );
       }),
     async purchase(request, reply) {
-      const key = request.headers['idempotency-key'];
-      const { requestId, timeoutMs, traceparent: given } = callerOf(request);
-      const traceparent = sample(given);
-      const { answer, replayed } = await buying.buy(
-        {
-          order_id: key === undefined ? newOrderId() : canonicalId(key),
-          item_id: request.params.item_id,
-          request_id: requestId,
-          ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
-          ...(traceparent !== undefined && { traceparent }),
-        },
-        () => request.raw.socket.destroyed,
-      );
+      const { operation, isKeyed, isGone } = purchaseRequest(request, sample);
+      const { answer, replayed } = await buying.buy(operation, isGone);
       // Under a key that was made here nobody can have asked before: it was this gateway, or an order
       // service, that asked again. Of a key of the caller's own nobody can tell, and `true` is so.
-      if (replayed && key !== undefined) reply.header('Idempotency-Replayed', 'true');
+      if (replayed && isKeyed) reply.header('Idempotency-Replayed', 'true');
       return ready(answer);
     },
     async order(request, reply) {

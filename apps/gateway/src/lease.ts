@@ -1,5 +1,9 @@
-import { type LeaseEnd, type LeaseRequest, leaseTerms } from '@bazar/contracts/internal';
-import type { After } from './after.js';
+import {
+  type After,
+  type LeaseEnd,
+  type LeaseRequest,
+  leaseTerms,
+} from '@bazar/contracts/internal';
 
 export interface LeaseEffects {
   /**

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
+  after,
   createLogger,
   createMetrics,
   createSampler,
@@ -8,7 +9,6 @@ import {
   runMain,
   serve,
 } from '@bazar/service';
-import { after } from './after.js';
 import { buildGateway } from './app.js';
 import { createCache } from './cache.js';
 import { readGatewayConfig } from './config.js';

@@ -1,5 +1,7 @@
 import { Failure, type PurchaseAnswer } from '@bazar/contracts';
 import {
+  type After,
+  type IsGone,
   inTime,
   oncePerId,
   type PurchaseOperation,
@@ -8,7 +10,6 @@ import {
   purchaseFailure,
 } from '@bazar/contracts/internal';
 import { createHop } from '@bazar/service/hop';
-import type { After } from './after.js';
 
 /** Asks an order service to make a batch of purchases; a rejection leaves all of them unknown. */
 export type Purchase = (
@@ -44,12 +45,12 @@ const policy = {
 export interface Buying {
   /**
    * Buys a copy, or repeats the answer that its order id was given before.
-   * @param isGone whether the caller has hung up; if all have before their purchase is sent, it is not
+   * @param isGone asked before the purchase is sent; if all who wait for it have gone, it is not
    * @throws Failure; one of 500 and above names the key under which to ask again
    */
   buy(
     operation: PurchaseOperation,
-    isGone?: () => boolean,
+    isGone?: IsGone,
   ): Promise<{ answer: PurchaseAnswer; replayed: boolean }>;
   /** How many purchases wait for a call. */
   waiting(): number;
@@ -64,8 +65,6 @@ export function createBuying(effects: BuyEffects): Buying {
   const { now = () => performance.now() } = effects;
   const { maxBatch, maxQueue, maxInFlightPerReplica, shedding } = policy;
   const idOf = ({ order_id }: PurchaseOperation | PurchaseOutcome) => order_id;
-  /** By order id, all who wait for it. */
-  const waiting = new Map<string, Set<() => boolean>>();
   const hop = createHop<PurchaseOperation, PurchaseOutcome>({
     send: purchase,
     idOf,
@@ -74,34 +73,26 @@ export function createBuying(effects: BuyEffects): Buying {
     maxQueue,
     shedding,
     maxInFlight: () => maxInFlightPerReplica * replicas(),
-    isWanted: ({ order_id }) => [...(waiting.get(order_id) ?? [])].some((isGone) => !isGone()),
+    isWanted: ({ order_id }, isBehind) => once.isWanted(order_id, isBehind),
     onFlush: onBatch,
     now,
     defer,
   });
   const once = oncePerId(hop.ask);
 
-  /** Until the returned function is called. */
-  function wait(orderId: string, isGone: () => boolean): () => void {
-    const others = waiting.get(orderId) ?? new Set();
-    waiting.set(orderId, others.add(isGone));
-    return () => {
-      others.delete(isGone);
-      if (others.size === 0 && waiting.get(orderId) === others) waiting.delete(orderId);
-    };
-  }
-
   return {
     async buy(operation, isGone = () => false) {
       const from = now();
-      const leave = wait(operation.order_id, isGone);
+      // Whoever was told that the time is up does not wait any more either.
+      let isAnswered = false;
+      const asked = once.purchase(operation, (isBehind) => isAnswered || isGone(isBehind));
       let outcome: PurchaseOutcome;
       try {
-        outcome = await inTime(once.purchase(operation), operation, after);
+        outcome = await inTime(asked, operation, after);
       } catch (error) {
         throw error instanceof Failure ? purchaseFailure(error, operation.order_id) : error;
       } finally {
-        leave();
+        isAnswered = true;
       }
       onDone?.(operation, outcome, now() - from);
       return purchaseAnswer(outcome);

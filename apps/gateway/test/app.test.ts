@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import {
   buildCatalog,
@@ -121,6 +121,7 @@ async function open(
   tokenOfGateway = env['SERVICE_TOKEN'],
   leases = withoutGateways,
   now = () => performance.now(),
+  defer: (run: () => void) => unknown = setImmediate,
 ) {
   const { catalogApp, orderApp } = await openServices(t, env, leases);
   const wires = { catalog: carries, order: carries };
@@ -152,7 +153,12 @@ async function open(
     health: async () => states,
     close: async () => undefined,
   };
-  const buying = createBuying({ purchase: purchaseThrough(upstreams.purchases), after, now });
+  const buying = createBuying({
+    purchase: purchaseThrough(upstreams.purchases),
+    after,
+    now,
+    defer,
+  });
   const lines: string[] = [];
   let epochs = 0;
   const cache = createCache({ isLive: () => lease.isLive() });
@@ -352,6 +358,78 @@ t.test('when a caller names its patience, then it goes along and is kept', async
   const hung = buy(2, { headers: { 'x-timeout-ms': '30', 'idempotency-key': key } });
   const late = (await app.inject(hung)).json();
   t.match(late, { status: 504, detail: new RegExp(`Idempotency-Key: ${key} tells`) });
+});
+
+/** Holds up the calls of the order service until they are let go. */
+function heldUp(wires: { order: Wire }) {
+  let letGo = () => {};
+  const released = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  let calls = 0;
+  wires.order = (carry) => async (request) => {
+    calls += 1;
+    await released;
+    return carry(request);
+  };
+  return { letGo, calls: () => calls };
+}
+
+t.test('when a client hangs up while calls are held up, then nothing is bought', async (t) => {
+  const { app, catalogApp, wires, buying } = await open(t);
+  const url = await app.listen({ port: 0 });
+  const held = heldUp(wires);
+  const until = async (holds: () => boolean) => {
+    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const purchase = (id: number, rest: RequestInit = {}) =>
+    fetch(`${url}/purchase/${id}`, { method: 'POST', ...rest });
+  const first = [purchase(1)];
+  await until(() => held.calls() === 1);
+  first.push(purchase(1));
+  await until(() => held.calls() === 2);
+  const client = new AbortController();
+  const connected = once(app.server, 'connection');
+  const aborted = t.rejects(purchase(1, { signal: client.signal }), { name: 'AbortError' });
+  const [accepted] = await connected;
+  await until(() => buying.waiting() === 1);
+  const hungUp = once(accepted, 'end');
+  client.abort();
+  await aborted;
+  await hungUp;
+  const half = rawAnswers(
+    Number(new URL(url).port),
+    'POST /purchase/1 HTTP/1.1\r\nHost: a\r\n\r\n',
+    (socket) => socket.end(),
+  );
+  await until(() => buying.waiting() === 2);
+  const patient = purchase(1);
+  await until(() => buying.waiting() === 3);
+  held.letGo();
+  for (const answer of [...first, patient]) {
+    t.match(await (await answer).json(), { message: /^bought book/ });
+  }
+  const nothing = /^HTTP\/1\.1 504 .*This request bought nothing; .*"deadline_exceeded"/s;
+  t.match(await half, nothing, 'who only closed its side is told so');
+  t.match((await catalogApp.inject('/info/1')).json(), { quantity: 7 }, 'three were bought');
+});
+
+t.test('when a client closes its side at an idle gateway, then it buys', async (t) => {
+  let flush = () => {};
+  const { app } = await open(t, {}, undefined, withoutGateways, undefined, (run) => {
+    flush = run;
+  });
+  const url = await app.listen({ port: 0 });
+  const connected = once(app.server, 'connection');
+  const answer = rawAnswers(
+    Number(new URL(url).port),
+    'POST /purchase/2 HTTP/1.1\r\nHost: a\r\n\r\n',
+    (socket) => socket.end(),
+  );
+  const [accepted] = await connected;
+  await once(accepted, 'end');
+  flush();
+  t.match(await answer, /^HTTP\/1\.1 200 .*bought book RPCs for Noobs/s);
 });
 
 t.test('when a caller names its trace, then it goes along with every hop', async (t) => {
@@ -906,10 +984,17 @@ async function openWithLease(t: Test, env: NodeJS.ProcessEnv = {}) {
 }
 
 /** All that a socket says to these bytes until it is closed. */
-function rawAnswers(port: number, request: string): Promise<string> {
+function rawAnswers(
+  port: number,
+  request: string,
+  onSent = (_socket: Socket) => {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
-    const socket = connect(port, '127.0.0.1', () => socket.write(request));
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.write(request);
+      onSent(socket);
+    });
     socket.setEncoding('utf8');
     socket.on('data', (part) => {
       text += part;

@@ -1,13 +1,13 @@
 import { Failure, orderAdmin, order as publicContract } from '@bazar/contracts';
-import { orderInternal } from '@bazar/contracts/internal';
+import { type After, orderInternal } from '@bazar/contracts/internal';
 import {
+  after,
   createService,
   type FastifyInstance,
   mount,
   type Sample,
   type ServiceOptions,
 } from '@bazar/service';
-import { type After, after } from './after.js';
 import type { AuditEffects } from './audit.js';
 import type { Config } from './config.js';
 import { adminHandlers, internalHandlers, publicHandlers } from './handlers.js';

@@ -6,17 +6,15 @@ import {
   type orderAdmin,
   type order as orderContract,
 } from '@bazar/contracts';
-import { inTime, type orderInternal, purchaseAnswer } from '@bazar/contracts/internal';
+import { type After, inTime, type orderInternal, purchaseAnswer } from '@bazar/contracts/internal';
 import {
-  callerOf,
   type Handlers,
-  newOrderId,
   nextLink,
+  purchaseRequest,
   ready,
   representation,
   type Sample,
 } from '@bazar/service';
-import type { After } from './after.js';
 import { type AuditEffects, auditShop } from './audit.js';
 import type { Purchases } from './purchase.js';
 import type { LoggedOrder, OrderStore } from './store.js';
@@ -33,21 +31,13 @@ export function publicHandlers(
 ): Handlers<typeof orderContract> {
   return {
     async purchase(request, reply) {
-      const key = request.headers['idempotency-key'];
-      const { requestId, timeoutMs, traceparent: given } = callerOf(request);
-      const traceparent = sample(given);
-      const operation = {
-        order_id: key === undefined ? newOrderId() : canonicalId(key),
-        item_id: request.params.item_id,
-        request_id: requestId,
-        ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
-        ...(traceparent !== undefined && { traceparent }),
-      };
-      const outcome = await inTime(purchases.purchase(operation), operation, after);
+      const { operation, isKeyed, isGone } = purchaseRequest(request, sample);
+      const asked = purchases.purchaseFor(operation, isGone);
+      const outcome = await inTime(asked, operation, after);
       const { answer, replayed } = purchaseAnswer(outcome);
       // Under a key that was made here nobody can have asked before: it was this service that asked
       // the catalog again.
-      if (replayed && key !== undefined) reply.header('Idempotency-Replayed', 'true');
+      if (replayed && isKeyed) reply.header('Idempotency-Replayed', 'true');
       return ready(answer);
     },
     async order(request, reply) {

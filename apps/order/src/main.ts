@@ -1,5 +1,6 @@
 import { accusesUs, Failure } from '@bazar/contracts';
 import {
+  after,
   createFailureLog,
   createLogger,
   createMetrics,
@@ -14,7 +15,6 @@ import {
   timed,
 } from '@bazar/service';
 import { nodeDisk, timedDisk, troubleOf } from '@bazar/storage';
-import { after } from './after.js';
 import { buildOrder } from './app.js';
 import { connectCatalogs } from './catalogs.js';
 import { type Config, readOrderConfig } from './config.js';

@@ -2,6 +2,7 @@ import { createBatcher } from '@bazar/batching';
 import { accusesUs, Failure } from '@bazar/contracts';
 import {
   failedOutcome,
+  type IsGone,
   keyReused,
   oncePerId,
   type PurchaseOperation,
@@ -48,6 +49,8 @@ type Sold = Extract<SaleOutcome, { result: 'sold' }>;
 export interface Purchases {
   /** Makes one purchase, or repeats its answer; what goes wrong is in the outcome. */
   purchase(operation: PurchaseOperation): Promise<PurchaseOutcome>;
+  /** The same for a caller who may hang up: if all have before the catalog is asked, it is not. */
+  purchaseFor(operation: PurchaseOperation, isGone: IsGone): Promise<PurchaseOutcome>;
   /** Finishes a sale that the catalog has and the log lacks. @throws Failure */
   recover(orderId: string, itemId: number): Promise<void>;
   /** How many purchases wait for a call of the catalog, and for a write of the log. */
@@ -69,6 +72,7 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
     idOfOutcome: idOf,
     ...policy.sales,
     maxInFlight: () => policy.maxSalesInFlightPerCatalog * catalogs(),
+    isWanted: ({ operation_id }, isBehind) => once.isWanted(operation_id, isBehind),
     onFlush: (operations) => onBatch?.('sales', operations),
     now,
     defer,
@@ -123,32 +127,35 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
     return soldOutcome(await log.add(toRow(operation, outcome)), outcome.replayed);
   }
 
-  const { purchase, isInFlight, idle } = oncePerId(make);
+  const once = oncePerId(make);
+
+  async function answer(operation: PurchaseOperation, isGone?: IsGone): Promise<PurchaseOutcome> {
+    try {
+      const outcome = await once.purchase(operation, isGone);
+      onDone?.(operation, outcome);
+      return outcome;
+    } catch (error) {
+      // One purchase that cannot be answered must not take the others of its batch with it.
+      const failure = error instanceof Failure ? error : mistake(error);
+      if (failure.status >= 500 || accusesUs(failure)) onFailure?.(failure, operation);
+      return failedOutcome(operation, failure, own.has(failure));
+    }
+  }
 
   return {
-    async purchase(operation) {
-      try {
-        const outcome = await purchase(operation);
-        onDone?.(operation, outcome);
-        return outcome;
-      } catch (error) {
-        // One purchase that cannot be answered must not take the others of its batch with it.
-        const failure = error instanceof Failure ? error : mistake(error);
-        if (failure.status >= 500 || accusesUs(failure)) onFailure?.(failure, operation);
-        return failedOutcome(operation, failure, own.has(failure));
-      }
-    },
+    purchase: (operation) => answer(operation),
+    purchaseFor: answer,
     async recover(order_id, item_id) {
       const request_id = `recovery-${order_id}`;
-      const outcome = await purchase({ order_id, item_id, request_id });
+      const outcome = await once.purchase({ order_id, item_id, request_id });
       if (outcome.result === 'sold') return;
       throw new Failure('unavailable', `order ${order_id}, named as a sale, is none`);
     },
     waiting: () => ({ sales: sales.waiting(), log: log.waiting() }),
-    isInFlight,
+    isInFlight: once.isInFlight,
     async close() {
       // Between its two batches a purchase is in neither of them.
-      await idle();
+      await once.idle();
       await sales.close();
       await log.close();
     },

@@ -1,5 +1,5 @@
 import { Failure } from '@bazar/contracts';
-import type { After } from './after.js';
+import type { After } from '@bazar/contracts/internal';
 import type { OrderStore } from './store.js';
 
 /** The catalog's feed: the sales after a number, by name only. */

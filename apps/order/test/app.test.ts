@@ -32,7 +32,12 @@ const books =
 const log = () => {};
 
 /** The order service in front of a real catalog service, all hops as over HTTP. */
-async function open(t: Test, env: NodeJS.ProcessEnv = {}, isAskedTwice = false) {
+async function open(
+  t: Test,
+  env: NodeJS.ProcessEnv = {},
+  isAskedTwice = false,
+  wires = { catalog: async () => {} },
+) {
   const folder = mkdtempSync(join(base, 'shop-'));
   writeFileSync(join(folder, 'catalog_data.csv'), books);
   const { disk, crash } = faultyDisk(withoutSync(nodeDisk));
@@ -61,6 +66,7 @@ async function open(t: Test, env: NodeJS.ProcessEnv = {}, isAskedTwice = false) 
   const purchases = createPurchases({
     store,
     async sell(operations) {
+      await wires.catalog();
       const call = () => catalogs.updates({ body: { updates: [...operations] } });
       // As if the answer of one catalog had been lost, and another one had been asked.
       if (isAskedTwice) await call();
@@ -85,7 +91,7 @@ async function open(t: Test, env: NodeJS.ProcessEnv = {}, isAskedTwice = false) 
   /** Calls that check every success against the contract. */
   const callerOf = <const C extends Contract>(contract: C, headers = {}) =>
     createCaller(contract, injectTransport(app), { check: checkResponses(contract), headers });
-  return { app, catalog, states, store, callerOf };
+  return { app, catalog, purchases, states, store, callerOf };
 }
 
 const post = (url: string, rest: object = {}) => ({ method: 'POST' as const, url, ...rest });
@@ -266,6 +272,46 @@ t.test('when the catalog is away, then a purchase is unknown and its key named',
   const ready = await app.inject('/health/ready');
   t.match(ready.json(), { status: 503, detail: `catalog: ${states.catalog}` });
   t.match((await app.inject('/health/live')).json(), { status: 'ok' });
+});
+
+t.test('when a client hangs up while the catalog is busy, then nothing is bought', async (t) => {
+  const wires = { catalog: async () => {} };
+  const { app, catalog, purchases } = await open(t, {}, false, wires);
+  const until = async (holds: () => boolean) => {
+    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+  };
+  let letGo = () => {};
+  const held = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  let calls = 0;
+  wires.catalog = () => {
+    calls += 1;
+    return held;
+  };
+  const url = await app.listen({ port: 0 });
+  const purchase = (rest: RequestInit = {}) =>
+    fetch(`${url}/purchase/1`, { method: 'POST', ...rest });
+  const first = [purchase()];
+  await until(() => calls === 1);
+  first.push(purchase());
+  await until(() => calls === 2);
+  const client = new AbortController();
+  const connected = once(app.server, 'connection');
+  const aborted = t.rejects(purchase({ signal: client.signal }), { name: 'AbortError' });
+  const [accepted] = await connected;
+  await until(() => purchases.waiting().sales === 1);
+  const hungUp = once(accepted, 'end');
+  client.abort();
+  await aborted;
+  await hungUp;
+  const patient = purchase();
+  await until(() => purchases.waiting().sales === 2);
+  letGo();
+  for (const answer of [...first, patient]) {
+    t.match(await (await answer).json(), { message: /^bought book/ });
+  }
+  t.match((await catalog.inject('/info/1')).json(), { quantity: 6 }, 'three were bought');
 });
 
 t.test('when the catalog was asked twice, then the caller is not told of a repeat', async (t) => {

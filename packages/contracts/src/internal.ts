@@ -213,5 +213,5 @@ export {
   leaseEndMs,
   leaseTerms,
 } from './lease.js';
-export { keyReused, type OncePerId, oncePerId } from './once.js';
+export { type IsGone, keyReused, type OncePerId, oncePerId } from './once.js';
 export { failedOutcome, inTime, purchaseAnswer, purchaseFailure } from './purchase-outcome.js';

@@ -1,9 +1,18 @@
 import { Failure } from './failures.js';
 import type { PurchaseOperation, PurchaseOutcome } from './internal.js';
 
+/**
+ * Whether a caller is known not to wait for its answer any more.
+ * @param isBehind its purchase has waited behind an earlier call of the service behind
+ */
+export type IsGone = (isBehind: boolean) => boolean;
+
 /** Makes purchases, each order id once at a time. */
 export interface OncePerId {
-  purchase(operation: PurchaseOperation): Promise<PurchaseOutcome>;
+  /** @param isGone asked before the purchase is begun; a caller without it stays */
+  purchase(operation: PurchaseOperation, isGone?: IsGone): Promise<PurchaseOutcome>;
+  /** Whether anybody still waits for what becomes of the purchase under this id. */
+  isWanted(orderId: string, isBehind: boolean): boolean;
   isInFlight(orderId: string): boolean;
   /** Resolves when nothing is in flight. */
   idle(): Promise<void>;
@@ -18,7 +27,13 @@ export interface OncePerId {
 export function oncePerId(
   make: (operation: PurchaseOperation) => Promise<PurchaseOutcome>,
 ): OncePerId {
-  const inFlight = new Map<string, { itemId: number; outcome: Promise<PurchaseOutcome> }>();
+  interface Purchase {
+    readonly itemId: number;
+    readonly outcome: Promise<PurchaseOutcome>;
+    /** Of all who wait for it; undefined as soon as one of them stays whatever happens. */
+    callers: IsGone[] | undefined;
+  }
+  const inFlight = new Map<string, Purchase>();
 
   async function begin(operation: PurchaseOperation): Promise<PurchaseOutcome> {
     try {
@@ -35,7 +50,7 @@ export function oncePerId(
 
   return {
     // Not an async function: there are thousands a second, and each would cost a promise more.
-    purchase(operation) {
+    purchase(operation, isGone) {
       const { order_id, item_id, timeout_ms } = operation;
       // Work whose caller has given up is not started: nobody would read its answer.
       if (timeout_ms === 0) {
@@ -45,11 +60,17 @@ export function oncePerId(
       const earlier = inFlight.get(order_id);
       if (earlier === undefined) {
         const outcome = begin(operation);
-        inFlight.set(order_id, { itemId: item_id, outcome });
+        inFlight.set(order_id, { itemId: item_id, outcome, callers: isGone && [isGone] });
         return outcome;
       }
       if (earlier.itemId !== item_id) return Promise.reject(keyReused(order_id));
+      if (isGone === undefined) earlier.callers = undefined;
+      else earlier.callers?.push(isGone);
       return repeat(earlier.outcome);
+    },
+    isWanted(orderId, isBehind) {
+      const callers = inFlight.get(orderId)?.callers;
+      return callers === undefined || callers.some((isGone) => !isGone(isBehind));
     },
     isInFlight: (orderId) => inFlight.has(orderId),
     async idle() {

@@ -1,5 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import type { After } from '@bazar/contracts/internal';
+import { after as systemAfter } from './after.js';
 
 /** Where one replica listens. */
 export interface Endpoint {
@@ -21,8 +23,7 @@ export interface AddressesEffects {
   readonly log: ReplicasLog;
   /** All addresses of a name; the system's own resolver unless told. */
   readonly lookup?: (hostname: string) => Promise<readonly Found[]>;
-  /** Waits so many milliseconds, then runs; the returned function takes the order back. */
-  readonly after?: (ms: number, run: () => void) => () => void;
+  readonly after?: After;
 }
 
 /** The replicas of a service, as they come and go. */
@@ -42,11 +43,6 @@ const policy = {
 };
 
 const systemLookup = (hostname: string) => lookup(hostname, { all: true });
-
-const systemAfter = (ms: number, run: () => void) => {
-  const timer = setTimeout(run, ms);
-  return () => clearTimeout(timer);
-};
 
 /**
  * Follows the addresses behind the names in `urls`, for a name may stand for all replicas of a

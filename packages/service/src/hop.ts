@@ -24,8 +24,11 @@ export interface HopOptions<Operation extends HopItem, Outcome> {
   readonly shedding?: { readonly minQueue: number; readonly maxWaitMs: number } | undefined;
   /** At most this many calls at a time; a function, where the number of replicas decides. */
   readonly maxInFlight: number | (() => number);
-  /** Whether anybody still waits for what becomes of an operation; asked when its call is made. */
-  readonly isWanted?: ((operation: Operation) => boolean) | undefined;
+  /**
+   * Whether anybody still waits for what becomes of an operation; asked when its call is made.
+   * `isBehind` tells whether it has waited behind an earlier call, or goes out as soon as it came.
+   */
+  readonly isWanted?: ((operation: Operation, isBehind: boolean) => boolean) | undefined;
   /** Is told of every call how many operations it begins with. */
   readonly onFlush?: ((operations: number) => void) | undefined;
   /** Milliseconds on a clock that only goes forward. */
@@ -68,15 +71,18 @@ export function createHop<Operation extends HopItem, Outcome>(
     readonly operation: Operation;
     readonly cameAt: number;
     readonly expiresAt: number;
+    isBehind: boolean;
   }
+  /** A call is about to be made: what comes now goes out with it, as long as there is room. */
+  let isStarting = false;
 
   async function flush(items: readonly Waiting[]): Promise<(Outcome | Failure)[]> {
     const time = now();
     const wanted: Operation[] = [];
     // Work that nobody waits for is not started.
-    const isSent = items.map(({ operation, expiresAt }) => {
+    const isSent = items.map(({ operation, expiresAt, isBehind }) => {
       const timeout_ms = Math.floor(expiresAt - time);
-      if (timeout_ms < 1 || !isWanted(operation)) return false;
+      if (timeout_ms < 1 || !isWanted(operation, isBehind)) return false;
       wanted.push({ ...operation, timeout_ms });
       return true;
     });
@@ -91,7 +97,13 @@ export function createHop<Operation extends HopItem, Outcome>(
     maxQueue,
     maxInFlight,
     onFlush,
-    defer,
+    defer(run) {
+      isStarting = true;
+      return defer(() => {
+        isStarting = false;
+        run();
+      });
+    },
   });
 
   function isOverloaded(): boolean {
@@ -106,7 +118,10 @@ export function createHop<Operation extends HopItem, Outcome>(
       const cameAt = now();
       const expiresAt = cameAt + Math.min(operation.timeout_ms ?? patienceMs, patienceMs);
       try {
-        return await batches.add({ operation, cameAt, expiresAt });
+        const item = { operation, cameAt, expiresAt, isBehind: false };
+        const outcome = batches.add(item);
+        item.isBehind = !isStarting || batches.waiting() > maxBatch;
+        return await outcome;
       } catch (error) {
         if (error instanceof QueueFull) throw overloaded(error);
         if (error instanceof BatcherClosed) {

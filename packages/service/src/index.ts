@@ -1,4 +1,5 @@
 export type { FastifyInstance } from 'fastify';
+export { after } from './after.js';
 export { type Caller, callerOf } from './caller.js';
 export {
   ConfigError,
@@ -32,7 +33,7 @@ export {
   mount,
   type NarrowReply,
 } from './mount.js';
-export { newOrderId } from './order-id.js';
+export { type PurchaseRequest, purchaseRequest } from './purchase-request.js';
 export { type Ready, ready, type Sent } from './ready.js';
 export { etagOf, representation } from './representation.js';
 export { runMain, type ServeOptions, serve } from './serve.js';

@@ -80,7 +80,8 @@ export function answerErrors(logFailure: FailureLog) {
     }
     // The handler may have set these for the answer that it did not come to give.
     reply.removeHeader('etag').removeHeader('link');
-    if (canBeDrained(request)) reply.removeHeader('connection');
+    // Removed where it was not set, Node would forget that the client has closed its side.
+    if (reply.hasHeader('connection') && canBeDrained(request)) reply.removeHeader('connection');
     noteAnswer(request.raw);
     const { status, headers, body } = problemAnswer(failure, request.id);
     // Bytes, because Fastify adds a charset to a string and the media type has none.

@@ -14,6 +14,8 @@ interface Bounds {
   readonly maxBatch?: number;
   readonly maxQueue?: number;
   readonly shedding?: { readonly minQueue: number; readonly maxWaitMs: number };
+  readonly maxInFlight?: number;
+  readonly isWanted?: (wish: Wish, isBehind: boolean) => boolean;
 }
 
 function openHop(bounds: Bounds = {}) {
@@ -29,8 +31,9 @@ function openHop(bounds: Bounds = {}) {
     idOfOutcome: idOf,
     maxBatch: bounds.maxBatch ?? 10,
     maxQueue: bounds.maxQueue ?? 10,
-    maxInFlight: 1,
+    maxInFlight: bounds.maxInFlight ?? 1,
     shedding: bounds.shedding,
+    isWanted: bounds.isWanted,
     now: () => clock.now,
   });
   const answer = async (outcomes = calls.at(-1)?.map(({ id }) => ({ id })) ?? []) => {
@@ -69,6 +72,37 @@ t.test('when its time is up before the call, then it is not sent', async (t) => 
   await hop.answer();
   await late;
   t.same([await first, await patient], [{ id: 'a' }, { id: 'c' }], 'each has its own outcome');
+});
+
+t.test('when a call is made, then it is known who has waited behind another one', async (t) => {
+  const behind: Record<string, boolean> = {};
+  const hop = openHop({
+    maxBatch: 2,
+    maxInFlight: 2,
+    isWanted({ id }, isBehind) {
+      behind[id] = isBehind;
+      return id !== 'd';
+    },
+  });
+  const ask = (...ids: string[]) => ids.map((id) => hop.ask({ id }));
+  const asked = ask('a', 'b', 'too many for the first');
+  await tick();
+  t.same(behind, { a: false, b: false }, 'those that go out at once have not');
+  await hop.answer();
+  const gone = t.rejects(hop.ask({ id: 'd' }), { code: 'deadline_exceeded', nothingDone: true });
+  asked.push(...ask('e', 'f'));
+  await tick();
+  for (let call = 0; call < 3; call += 1) await hop.answer(hop.calls[call + 1]);
+  await gone;
+  await Promise.all(asked);
+  t.same(behind, {
+    a: false,
+    b: false,
+    'too many for the first': true,
+    d: false,
+    e: false,
+    f: true,
+  });
 });
 
 t.test('when all have given up, then there is no call', async (t) => {

@@ -478,6 +478,25 @@ t.test('when a client half-closes behind its request, then it gets its answer', 
   t.pass('no half-open connection is left');
 });
 
+t.test('when a client half-closes and is refused, then the connection is closed', async (t) => {
+  const { wait, reached, open: openGate } = gate();
+  const app = open(t, {
+    async wait() {
+      await wait();
+      throw new Failure('overloaded', 'too many are waiting');
+    },
+    keepAliveTimeoutMs: 600_000,
+  });
+  const halfClosed = new Promise((resolve) =>
+    app.server.once('connection', (accepted) => accepted.once('end', resolve)),
+  );
+  const { socket, closed } = dial(await listen(app));
+  socket.end('POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n');
+  await Promise.all([reached, halfClosed]);
+  openGate();
+  t.match(await closed(), /^HTTP\/1\.1 503 .*too many are waiting/s);
+});
+
 t.test('when a client sends and never reads, then nobody else has to wait for it', async (t) => {
   let working = 0;
   let most = 0;

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Failure, remembered } from '@bazar/contracts';
+import type { After } from '@bazar/contracts/internal';
 import {
   type Disk,
   isFull,
@@ -11,7 +12,6 @@ import {
   StorageError,
   StorageFull,
 } from '@bazar/storage';
-import type { After } from '../after.js';
 import type { CatalogStore, Operation, Outcome } from '../store.js';
 import { type Opened, openStocks } from './opening.js';
 import type { Outcomes, Retention } from './outcomes.js';

@@ -1,5 +1,5 @@
+import type { After } from '@bazar/contracts/internal';
 import { isFull, type Journal, StorageFull } from '@bazar/storage';
-import type { After } from '../after.js';
 import type { Stock } from '../store.js';
 import type { PastPictures } from './past-pictures.js';
 import type { Log, Pause, Picture } from './picture.js';

@@ -50,6 +50,7 @@ export async function stageBatch<K extends Known>(
   let sale = outcomes.lastSale;
 
   function decideOne(operation: Operation): Outcome {
+    if (operation.isLate) return late();
     const itemId = operation.kind === 'addition' ? nextId : operation.itemId;
     const decision = decide(operation, stocks.get(itemId) ?? shelf.get(itemId), nextId);
     if (decision.result === 'failed') return decision;
@@ -149,6 +150,14 @@ function isSameRequest(operation: Operation, record: Answer): boolean {
   if (record.kind !== operation.kind) return false;
   if (operation.kind === 'change' && record.stock.id !== operation.itemId) return false;
   return record.request === requestText(operation);
+}
+
+function late(): Outcome {
+  const detail = 'no time was left';
+  return {
+    result: 'failed',
+    failure: new Failure('deadline_exceeded', detail, { nothingDone: true }),
+  };
 }
 
 function reused(operation: Operation): Outcome {

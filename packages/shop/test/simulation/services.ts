@@ -119,7 +119,8 @@ export async function startCatalog(node: Node, world: World): Promise<Catalog> {
     log: silence,
     defer: node.defer,
   });
-  const catalog = createCatalog({ store, leases, after: node.after, defer: node.defer });
+  const { after, defer, now } = node;
+  const catalog = createCatalog({ store, leases, after, defer, now });
   const deafen = lines.listen(node, {
     'GET /info': ({ argument, headers }) => catalog.info(Number(argument), headers[keeperHeader]),
     'POST /update': async ({ argument, headers, body }) => ({

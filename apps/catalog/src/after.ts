@@ -1,1 +1,0 @@
-export type { After } from '@bazar/contracts/internal';

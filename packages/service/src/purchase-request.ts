@@ -1,0 +1,47 @@
+import type { IncomingMessage } from 'node:http';
+import { canonicalId } from '@bazar/contracts';
+import type { IsGone, PurchaseOperation } from '@bazar/contracts/internal';
+import { callerOf } from './caller.js';
+import { newOrderId } from './order-id.js';
+import type { Sample } from './trace.js';
+
+/** What is read of a request to buy; the contract has validated it. */
+interface Asking {
+  readonly id: string;
+  readonly raw: IncomingMessage;
+  readonly params: { readonly item_id: number };
+  readonly headers: { readonly 'idempotency-key'?: string };
+}
+
+/** A request to buy, as those who make the purchase take it. */
+export interface PurchaseRequest {
+  readonly operation: PurchaseOperation;
+  /** The order id is a key of the caller's own, under which it may have asked before. */
+  readonly isKeyed: boolean;
+  readonly isGone: IsGone;
+}
+
+/** @param sample decides whether the purchase is recorded */
+export function purchaseRequest(request: Asking, sample: Sample): PurchaseRequest {
+  const key = request.headers['idempotency-key'];
+  const { requestId, timeoutMs, traceparent: given } = callerOf(request);
+  const traceparent = sample(given);
+  const operation = {
+    order_id: key === undefined ? newOrderId() : canonicalId(key),
+    item_id: request.params.item_id,
+    request_id: requestId,
+    ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
+    ...(traceparent !== undefined && { traceparent }),
+  };
+  return { operation, isKeyed: key !== undefined, isGone: hangUpOf(request.raw) };
+}
+
+/**
+ * Tells whether a client has hung up. One that has ended its side may have closed the connection, as
+ * nearly all do who hang up, or may still read the answer, as `nc -N` does: TCP does not tell. So it
+ * gets its copy as long as that takes nothing from anybody; where it has had to wait behind an
+ * earlier call, others wait too, and it is told honestly that nothing was bought.
+ */
+function hangUpOf({ socket }: IncomingMessage): IsGone {
+  return (isBehind) => socket.destroyed || (isBehind && socket.readableEnded);
+}
