@@ -1,169 +1,72 @@
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import type { Addresses, Endpoint, ReplicasLog } from '@bazar/service/replicas';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { Served } from '@bazar/service';
+import { type CrowdFigures, type CrowdOptions, gatherCrowd } from './crowd.js';
+import { type GatewaysEffects, watchGateways } from './gateways.js';
 
-export interface FrontEffects {
-  readonly addresses: Pick<Addresses, 'current'>;
-  readonly log: ReplicasLog;
-  readonly connectTimeoutMs?: number;
-  readonly lookAgainMs?: number;
-}
+export interface FrontEffects extends GatewaysEffects, CrowdOptions {}
 
 /** One port before several gateways. */
-export interface Front {
-  /** @returns the port that it listens on; 0 asks for any */
-  listen(host: string, port: number): Promise<number>;
+export interface Front extends Omit<Served, 'log'> {
+  figures(): CrowdFigures;
+  /** How many gateways take connections, as far as is known. */
+  live(): number;
   /**
    * Takes no more connections, ends those on which nobody waits for an answer, and lets the others
-   * end by themselves, for so long.
+   * end by themselves, for so long: 12 s unless told.
    */
-  close(graceMs: number): Promise<void>;
+  close(graceMs?: number): Promise<void>;
 }
 
 const policy = {
-  /** A machine that is gone does not say so. */
-  connectTimeoutMs: 1000,
-  /** Those that took none are dialled so often, at nobody's cost but ours. */
-  lookAgainMs: 500,
   /** While closing: how often connections are looked at, and how long one is quiet behind an answer. */
   sweepMs: 100,
-  quietMs: 300,
-  /** As many as a gateway takes. */
-  maxConnections: 10_000,
+  idleMs: 300,
+  /** More than the patience of any caller (10 s). */
+  graceMs: 12_000,
 };
 
 /**
- * Passes each connection on to the gateway that has the fewest from here, and to the next one when
- * that does not take it. It reads nothing of what goes through: a request that was under way when
- * its gateway died ends with its connection, and the caller, who has its key, asks again.
+ * Passes each connection on to a gateway. It reads nothing of what goes through: a request that was
+ * under way when its gateway died ends with its connection, and the caller, who has its key, asks
+ * again.
  */
-export function createFront({ addresses, log, ...options }: FrontEffects): Front {
-  const { connectTimeoutMs, lookAgainMs } = { ...policy, ...options };
-  /** How many connections each has. */
-  const busy = new Map<string, number>();
-  const open = new Set<Socket>();
-  /** Those that are joined to a gateway's, by what came last, and when. */
-  const joined = new Map<Socket, { isAnswered: boolean; at: number }>();
-  const failing = new Set<string>();
-  /** The timers of those of them that are looked at again. */
-  const looking = new Map<string, NodeJS.Timeout>();
-  let isClosed = false;
-
-  function byLoad(): Endpoint[] {
-    const load = (endpoint: Endpoint) => busy.get(nameOf(endpoint)) ?? 0;
-    // Those that failed last time come last: whoever waits for them waits in vain, mostly.
-    const rank = (endpoint: Endpoint) => (failing.has(nameOf(endpoint)) ? 1 : 0);
-    return addresses.current().toSorted((a, b) => rank(a) - rank(b) || load(a) - load(b));
-  }
+export function createFront(effects: FrontEffects): Front {
+  const { log } = effects;
+  const gateways = watchGateways(effects);
+  const crowd = gatherCrowd(effects);
 
   async function pass(near: Socket): Promise<void> {
-    for (const endpoint of byLoad()) {
-      const far = await dial(endpoint, connectTimeoutMs);
-      if (near.destroyed) {
-        far?.destroy();
-        return;
-      }
-      mark(endpoint, far !== undefined);
-      if (far !== undefined) return join(near, far, nameOf(endpoint));
-    }
-    near.resetAndDestroy();
-  }
-
-  function mark(endpoint: Endpoint, answers: boolean): void {
-    const name = nameOf(endpoint);
-    if (answers === !failing.has(name)) return;
-    if (answers) {
-      failing.delete(name);
-      log('info', `the gateway ${name} takes connections again`);
-    } else {
-      failing.add(name);
-      log('warn', `the gateway ${name} takes no connections`);
-      lookAgain(endpoint);
-    }
-  }
-
-  /**
-   * As long as another takes all connections, nobody would ever find out that this one is back, and
-   * it would have come back for nothing.
-   */
-  function lookAgain(endpoint: Endpoint): void {
-    const name = nameOf(endpoint);
-    if (looking.has(name)) return;
-    const timer = setTimeout(async () => {
-      const far = await dial(endpoint, connectTimeoutMs);
-      far?.destroy();
-      looking.delete(name);
-      if (isClosed || !failing.has(name)) return;
-      if (far !== undefined) mark(endpoint, true);
-      else if (addresses.current().some((one) => nameOf(one) === name)) lookAgain(endpoint);
-      else failing.delete(name);
-    }, lookAgainMs);
-    looking.set(name, timer);
-  }
-
-  function join(near: Socket, far: Socket, name: string): void {
-    open.add(far);
-    busy.set(name, (busy.get(name) ?? 0) + 1);
-    // Not a clean end, which might be taken for the end of an answer.
-    const cut = () => {
-      near.resetAndDestroy();
-      far.resetAndDestroy();
-    };
-    near.on('error', cut);
-    far.on('error', cut);
-    far.on('close', () => {
-      open.delete(far);
-      busy.set(name, (busy.get(name) ?? 1) - 1);
-      near.end();
-    });
-    const last = { isAnswered: true, at: performance.now() };
-    const note = (isAnswered: boolean) => () =>
-      Object.assign(last, { isAnswered, at: performance.now() });
-    near.on('data', note(false));
-    far.on('data', note(true));
-    joined.set(near, last);
-    near.on('close', () => {
-      joined.delete(near);
-      far.destroySoon();
-    });
-    near.pipe(far);
-    far.pipe(near);
-  }
-
-  /** Behind its last answer a client may keep its connection for a minute, and need nothing of us. */
-  function endIdle(): void {
-    const now = performance.now();
-    for (const [near, { isAnswered, at }] of joined) {
-      if (isAnswered && now - at >= policy.quietMs) near.end();
-    }
-  }
-
-  const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
-    open.add(near);
-    near.on('close', () => open.delete(near));
+    crowd.add(near);
     // Until it is joined: whoever goes away while it waits.
     near.on('error', () => {});
-    void pass(near);
+    const far = await gateways.dial(() => !near.destroyed);
+    if (far !== undefined) crowd.join(near, far);
+    else near.resetAndDestroy();
+  }
+
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
+    if (crowd.makeRoom()) void pass(near);
+    else near.resetAndDestroy();
   });
-  server.maxConnections = policy.maxConnections;
 
   return {
-    listen: (host, port) =>
+    listen: ({ host, port, backlog, listenTextResolver }) =>
       new Promise((resolve, reject) => {
         server.once('error', reject);
-        server.listen(port, host, () => {
+        server.listen({ host, port, backlog }, () => {
           server.off('error', reject);
-          const address = server.address();
-          resolve(typeof address === 'object' && address !== null ? address.port : port);
+          const url = urlOf(server.address());
+          log('info', listenTextResolver(url));
+          resolve(url);
         });
       }),
-    async close(graceMs) {
-      isClosed = true;
-      for (const timer of looking.values()) clearTimeout(timer);
+    figures: crowd.figures,
+    live: gateways.live,
+    async close(graceMs = policy.graceMs) {
+      gateways.close();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      const sweeping = setInterval(endIdle, policy.sweepMs);
-      const timer = setTimeout(() => {
-        for (const socket of open) socket.destroy();
-      }, graceMs);
+      const sweeping = setInterval(() => crowd.retireQuiet(policy.idleMs), policy.sweepMs);
+      const timer = setTimeout(crowd.destroy, graceMs);
       await closed;
       clearTimeout(timer);
       clearInterval(sweeping);
@@ -171,25 +74,8 @@ export function createFront({ addresses, log, ...options }: FrontEffects): Front
   };
 }
 
-const nameOf = ({ url, address }: Endpoint): string =>
-  address === undefined ? url : `${url} ${address}`;
-
-/** A connection, or undefined when there is none in time. */
-function dial({ url, address }: Endpoint, timeoutMs: number): Promise<Socket | undefined> {
-  const { protocol, hostname, port } = new URL(url);
-  const host = address ?? hostname.replace(/^\[(.*)\]$/, '$1');
-  const standard = protocol === 'https:' ? 443 : 80;
-  const far = connect({ host, port: Number(port) || standard, noDelay: true, allowHalfOpen: true });
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => far.destroy(), timeoutMs);
-    far.once('connect', () => {
-      clearTimeout(timer);
-      resolve(far);
-    });
-    far.on('error', () => {});
-    far.once('close', () => {
-      clearTimeout(timer);
-      resolve(undefined);
-    });
-  });
+function urlOf(address: AddressInfo | string | null): string {
+  if (typeof address !== 'object' || address === null) throw new TypeError('it does not listen');
+  const { family, address: host, port } = address;
+  return `http://${family === 'IPv6' ? `[${host}]` : host}:${port}`;
 }

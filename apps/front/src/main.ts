@@ -1,30 +1,40 @@
-import { createLogger, reasonOf, runMain, StartError, splitUrls } from '@bazar/service';
+import { Failure } from '@bazar/contracts';
+import {
+  createFailureLog,
+  createLogger,
+  reasonOf,
+  runMain,
+  serve,
+  splitUrls,
+} from '@bazar/service';
 import { watchAddresses } from '@bazar/service/replicas';
 import { readFrontConfig } from './config.js';
 import { createFront } from './front.js';
 
-/** More than the patience of any caller (10 s). */
-const graceMs = 12_000;
+/** What is to be said of a front that has as many connections as it may have. */
+const full = {
+  ended: 'The front is full: the quietest connection has made room for another.',
+  refused: 'The front is full and no connection is quiet: another one was refused.',
+} as const;
 
 await runMain(async () => {
   const config = readFrontConfig(process.env);
   const logger = createLogger('front', config.LOG_LEVEL);
   const log = (level: 'info' | 'warn', sentence: string, cause?: unknown) =>
-    logger[level]({ reason: cause === undefined ? undefined : reasonOf(cause) }, sentence);
+    logger[level]({ reason: reasonOf(cause) }, sentence);
+  const logFailure = createFailureLog(logger);
   const addresses = watchAddresses(splitUrls(config.GATEWAY_URLS), { log });
-  const front = createFront({ addresses, log });
-  const port = await front.listen(config.HOST, config.PORT).catch((cause: unknown) => {
-    const where = `${config.HOST}:${config.PORT}`;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new StartError(`The front cannot listen on ${where}: ${reason}.`, { cause });
+  const front = createFront({
+    addresses,
+    log,
+    onFull: (what) => logFailure(new Failure('overloaded', full[what]), what, {}),
   });
-  const url = `http://${config.HOST}:${port}`;
-  logger.info(`the front listens at ${url}`);
-  process.send?.({ kind: 'listening', url });
-  const stop = async () => {
-    addresses.close();
-    await front.close(graceMs);
-    process.exit(0);
-  };
-  for (const signal of ['SIGTERM', 'SIGINT', 'disconnect'] as const) process.once(signal, stop);
+  await serve({
+    app: { ...front, log: logger },
+    host: config.HOST,
+    port: config.PORT,
+    name: 'front',
+    logger,
+    close: async () => addresses.close(),
+  });
 });

@@ -87,7 +87,7 @@ export function watchAddresses(urls: readonly string[], effects: AddressesEffect
   }
 
   for (const url of known.keys()) {
-    const hostname = new URL(url).hostname.replace(/^\[(.*)\]$/, '$1');
+    const hostname = hostOf(url);
     if (isIP(hostname) === 0) void follow(url, hostname, false);
   }
   return {
@@ -101,6 +101,11 @@ export function watchAddresses(urls: readonly string[], effects: AddressesEffect
       for (const cancel of cancels.values()) cancel();
     },
   };
+}
+
+/** The host in a URL as the system takes it: an IPv6 address without its brackets. */
+export function hostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[(.*)\]$/, '$1');
 }
 
 /** Says in one word which replica is meant. */

@@ -18,6 +18,8 @@ export {
   type Addresses,
   type Endpoint,
   type Found,
+  hostOf,
+  nameOf,
   type ReplicasLog,
   watchAddresses,
 } from './addresses.js';

@@ -1,5 +1,5 @@
 import closeWithGrace from 'close-with-grace';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyBaseLogger } from 'fastify';
 import { type Logger, switchLevelOnSignal } from './logger.js';
 import { StartError } from './start-error.js';
 import { keepShapeOfTicks } from './ticks.js';
@@ -13,8 +13,27 @@ const graceMs = 15_000;
  */
 const backlog = 4096;
 
+/** What can be served: a Fastify app, or whatever else listens, closes and logs as one does. */
+export interface Served {
+  readonly log: Pick<FastifyBaseLogger, 'info' | 'error' | 'fatal'>;
+  /** @returns where it listens, as a URL */
+  listen(options: ListenOptions): Promise<string>;
+  /** Takes no more connections, and resolves when all that has arrived is answered. */
+  close(): PromiseLike<unknown>;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** How many connections may wait to be taken. */
+  readonly backlog: number;
+  /** What the log says of the address. */
+  readonly listenTextResolver: (address: string) => string;
+}
+
 export interface ServeOptions {
-  readonly app: FastifyInstance;
+  readonly app: Served;
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
