@@ -36,7 +36,7 @@ export {
 export { newOrderId } from './order-id.js';
 export { type Ready, ready, type Sent } from './ready.js';
 export { etagOf, representation } from './representation.js';
-export { runMain, type Served, type ServeOptions, serve } from './serve.js';
+export { listen, runMain, type Served, type ServeOptions, serve } from './serve.js';
 export type { ReadyAnswer, Shortcut } from './shortcut.js';
 export { StartError } from './start-error.js';
 export { createSampler, recordedTrace, type Sample } from './trace.js';
