@@ -2,14 +2,18 @@ import { Failure } from '@bazar/contracts';
 import {
   createFailureLog,
   createLogger,
+  createMetrics,
+  listen,
   reasonOf,
   runMain,
   serve,
   splitUrls,
 } from '@bazar/service';
 import { watchAddresses } from '@bazar/service/replicas';
+import { buildFrontApp } from './app.js';
 import { readFrontConfig } from './config.js';
 import { createFront } from './front.js';
+import { showFront } from './metrics.js';
 
 /** What is to be said of a front that has as many connections as it may have. */
 const full = {
@@ -29,12 +33,22 @@ await runMain(async () => {
     log,
     onFull: (what) => logFailure(new Failure('overloaded', full[what]), what, {}),
   });
+  const metrics = createMetrics();
+  showFront(metrics, front);
+  const app = buildFrontApp(front, { config, logger, metrics });
+  if (config.METRICS_PORT !== undefined) {
+    const at = { host: config.METRICS_HOST, port: config.METRICS_PORT };
+    await listen({ app, ...at, name: 'front metrics' }, 'METRICS_HOST and METRICS_PORT');
+  }
   await serve({
     app: { ...front, log: logger },
     host: config.HOST,
     port: config.PORT,
     name: 'front',
     logger,
-    close: async () => addresses.close(),
+    async close() {
+      await app.close();
+      addresses.close();
+    },
   });
 });

@@ -36,7 +36,7 @@ export {
 export { type PurchaseRequest, purchaseRequest } from './purchase-request.js';
 export { type Ready, ready, type Sent } from './ready.js';
 export { etagOf, representation } from './representation.js';
-export { runMain, type Served, type ServeOptions, serve } from './serve.js';
+export { listen, runMain, type Served, type ServeOptions, serve } from './serve.js';
 export type { Refusal, Shed } from './shedding.js';
 export type { ReadyAnswer, Shortcut } from './shortcut.js';
 export { StartError } from './start-error.js';

@@ -53,7 +53,15 @@ const listenReasons: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the host could not be looked up',
 };
 
-async function listen({ app, host, port, name }: ServeOptions): Promise<string> {
+/**
+ * Lets an app listen; `variables` are those that say where.
+ * @returns where it listens, as a URL
+ * @throws StartError with a sentence when the system refuses that
+ */
+export async function listen(
+  { app, host, port, name }: Pick<ServeOptions, 'app' | 'host' | 'port' | 'name'>,
+  variables = 'HOST and PORT',
+): Promise<string> {
   try {
     const listenTextResolver = (address: string) => `the ${name} service listens at ${address}`;
     return await app.listen({ host, port, backlog, listenTextResolver });
@@ -62,7 +70,7 @@ async function listen({ app, host, port, name }: ServeOptions): Promise<string> 
     if (!(error instanceof Error && 'syscall' in error && 'code' in error)) throw error;
     const reason = listenReasons[String(error.code)] ?? error.message;
     const message =
-      `The ${name} service cannot listen on ${host}:${port} (the variables HOST and PORT): ` +
+      `The ${name} service cannot listen on ${host}:${port} (the variables ${variables}): ` +
       `${reason}.`;
     throw new StartError(message, { cause: error });
   }
