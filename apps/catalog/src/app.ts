@@ -18,11 +18,13 @@ export function buildCatalog(
   const app = createService({ ready, urgent, ...options, name: 'catalog' });
   const { ADMIN_TOKEN, SERVICE_TOKEN } = options.config;
   mount(app, publicContract, publicHandlers(catalog));
-  mount(app, catalogAdmin, adminHandlers(catalog), { token: ADMIN_TOKEN });
+  mount(app, catalogAdmin, adminHandlers(catalog), { token: ADMIN_TOKEN, ownTime: true });
   mount(app, catalogInternal, internalHandlers(catalog), {
     token: SERVICE_TOKEN,
     bodyLimitBytes: batchBytes,
     hidden: true,
+    // Each of a batch has its own.
+    ownTime: true,
   });
   app.addHook('preClose', async () => catalog.hurry());
   return app;

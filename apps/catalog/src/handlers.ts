@@ -6,9 +6,17 @@ import {
   type catalogAdmin,
   type catalog as catalogContract,
   defaultLimit,
+  Failure,
 } from '@bazar/contracts';
 import { type catalogInternal, keeperHeader } from '@bazar/contracts/internal';
-import { type Handlers, nextLink, ready, representation } from '@bazar/service';
+import {
+  type Handlers,
+  inTimeOf,
+  nextLink,
+  ready,
+  representation,
+  timeoutOf,
+} from '@bazar/service';
 import type { Catalog } from './catalog.js';
 import type { Feed, Totals } from './store.js';
 
@@ -56,25 +64,57 @@ function keeperOf({ headers }: IncomingMessage): string | undefined {
   return typeof keeper === 'string' ? keeper : undefined;
 }
 
-/** Without a key of the caller's an update gets one of its own, and cannot be repeated safely. */
-function keyOf(headers: { 'idempotency-key'?: string }): string {
-  const key = headers['idempotency-key'];
-  return key === undefined ? randomUUID() : canonicalId(key);
+interface Changing {
+  readonly raw: IncomingMessage;
+  readonly headers: { readonly 'idempotency-key'?: string };
+}
+
+/**
+ * Makes a change in its caller's time, under the caller's key or one that is made here.
+ * @throws Failure; one of 500 and above names the key under which to ask again
+ */
+async function changeInTime<T>(
+  { raw, headers: { 'idempotency-key': given } }: Changing,
+  make: (key: string, timeoutMs: number | undefined) => Promise<T>,
+): Promise<T> {
+  const key = given === undefined ? randomUUID() : canonicalId(given);
+  const timeoutMs = timeoutOf(raw);
+  try {
+    if (timeoutMs === undefined) return await make(key, undefined);
+    return await inTimeOf(timeoutMs, () => make(key, timeoutMs));
+  } catch (error) {
+    throw error instanceof Failure ? changeFailure(error, key) : error;
+  }
+}
+
+/** A change that failed, with what is known of it and the key that makes its repetition safe. */
+function changeFailure(failure: Failure, key: string): Failure {
+  const { code, message, status, nothingDone, retryAfterSeconds } = failure;
+  if (status < 500) return failure;
+  const known = nothingDone
+    ? `This request changed nothing; it may be repeated with Idempotency-Key: ${key}`
+    : 'Whether the change was made is not known; the same request with ' +
+      `Idempotency-Key: ${key} tells, and changes nothing twice`;
+  return new Failure(code, `${message}. ${known}`, {
+    cause: failure,
+    nothingDone,
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  });
 }
 
 export function adminHandlers(catalog: Catalog): Handlers<typeof catalogAdmin> {
   return {
     async addBook(request, reply) {
-      const { book, replayed } = await catalog.add(keyOf(request.headers), request.body);
+      const { book, replayed } = await changeInTime(request, (key, timeoutMs) =>
+        catalog.add(key, request.body, timeoutMs),
+      );
       if (replayed) reply.header('Idempotency-Replayed', 'true');
       return { message: 'Book added', book };
     },
     async update(request, reply) {
       const { item_id } = request.params;
-      const { book, replayed } = await catalog.change(
-        keyOf(request.headers),
-        item_id,
-        request.body,
+      const { book, replayed } = await changeInTime(request, (key, timeoutMs) =>
+        catalog.change(key, item_id, request.body, timeoutMs),
       );
       if (replayed) reply.header('Idempotency-Replayed', 'true');
       return { message: 'Updated successfully', book };

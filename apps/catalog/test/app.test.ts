@@ -412,6 +412,52 @@ t.test('when its time is up before its commit, then an operation is not begun', 
   t.match(await catalog.sell([sale(3, 1)]), [{ result: 'sold', replayed: false, sale: 5 }]);
 });
 
+t.test(
+  'when a caller has no time, or it passes, then a change is a 504 that says so',
+  async (t) => {
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { app } = await open(t, (store) => ({
+      ...store,
+      apply: (operations) => held.then(() => store.apply(operations)),
+    }));
+    const authorization = `Bearer ${adminToken}`;
+    const update = (headers: object, price = 7) =>
+      app.inject({
+        method: 'POST',
+        url: '/update/1',
+        payload: { price },
+        headers: { authorization, ...headers },
+      });
+    const key = idOf(1);
+    const spent = { 'x-timeout-ms': '0' };
+    t.match((await update({ ...spent, 'idempotency-key': key })).json(), {
+      status: 504,
+      code: 'deadline_exceeded',
+      detail: new RegExp(`no time .* changed nothing; it may be repeated with .*: ${key}$`),
+    });
+    t.match((await app.inject({ url: '/info/1', headers: spent })).json(), { status: 504 });
+    const late = (await update({ 'x-timeout-ms': '20' })).json();
+    t.match(late, {
+      status: 504,
+      detail: /within 20 ms\. Whether the change was made is not known/,
+    });
+    const named = /Idempotency-Key: ([0-9a-f-]{36}) tells, and changes nothing twice$/;
+    const [, made = ''] = named.exec(late.detail) ?? [];
+    release();
+    const told = await update({ 'idempotency-key': made });
+    t.match(
+      told,
+      { statusCode: 200, headers: { 'idempotency-replayed': 'true' } },
+      'the key tells',
+    );
+    t.match(told.json(), { book: { price: 7 } });
+    t.match((await update({ 'idempotency-key': key }, 8)).json(), { book: { price: 8 } });
+  },
+);
+
 t.test('when a batch is malformed, then it is refused as a whole', async (t) => {
   const { app, anyone } = await openCallers(t);
   const batches = [

@@ -83,11 +83,13 @@ export function buildGateway(
     app,
     gateway,
     gatewayHandlers({ upstreams, buying, cache, instance: lease.instance, sample }),
+    { ownTime: ['purchase'] },
   );
   mount(app, gatewayInternal, internalHandlers(cache, lease), {
     token: SERVICE_TOKEN,
     bodyLimitBytes: changesBytes,
     hidden: true,
+    ownTime: true,
   });
   return app;
 }

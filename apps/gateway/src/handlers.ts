@@ -1,7 +1,6 @@
 import { Failure, type gateway } from '@bazar/contracts';
-import { type gatewayInternal, keeperHeader, patienceMs, within } from '@bazar/contracts/internal';
+import { type gatewayInternal, keeperHeader, patienceMs } from '@bazar/contracts/internal';
 import {
-  after,
   callerOf,
   etagOf,
   type Handlers,
@@ -97,12 +96,8 @@ export function gatewayHandlers({
     subject: Subject,
     fetch: () => Promise<CatalogAnswer>,
   ) {
-    const { timeoutMs } = callerOf(request);
     const ask = async () => keptOf(request.routeOptions.url ?? '', await fetch());
-    if (timeoutMs === 0) throw new Failure('deadline_exceeded', 'no time was left');
-    const answer = cache.read(key, subject, ask);
-    const { kept, status } =
-      timeoutMs === undefined ? await answer : await within(answer, timeoutMs, after);
+    const { kept, status } = await cache.read(key, subject, ask);
     const { body, etag, link } = kept;
     reply.header('Cache-Status', `bazar; ${status}`);
     if (link !== undefined) reply.header('Link', link);

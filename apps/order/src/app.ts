@@ -40,12 +40,15 @@ export function buildOrder(
     app,
     publicContract,
     publicHandlers(store, purchases, options.after ?? after, options.sample),
+    { ownTime: ['purchase'] },
   );
   mount(app, orderAdmin, adminHandlers(audit), { token: ADMIN_TOKEN });
   mount(app, orderInternal, internalHandlers(purchases), {
     token: SERVICE_TOKEN,
     bodyLimitBytes: batchBytes,
     hidden: true,
+    // Each of a batch has its own.
+    ownTime: true,
   });
   return app;
 }

@@ -163,6 +163,12 @@ t.test('when a request is refused, then a problem document says why', async (t) 
       /no time was left\. This request bought nothing; .* Idempotency-Key: [0-9a-f-]{36}/,
     ],
     [{ url: `/orders/${unknown}` }, 404, 'order_not_found', new RegExp(`no order ${unknown}`)],
+    [
+      { url: `/orders/${key}`, headers: { 'x-timeout-ms': '0' } },
+      504,
+      'deadline_exceeded',
+      /no time was left/,
+    ],
     [{ url: '/orders/17' }, 400, 'malformed_request', /params\.order_id/],
     [{ url: '/orders?limit=0' }, 400, 'malformed_request', /query\.limit/],
     [{ url: '/orders?limit=1001' }, 400, 'malformed_request', /query\.limit/],

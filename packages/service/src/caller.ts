@@ -17,16 +17,23 @@ function matching(value: string | string[] | undefined, pattern: RegExp): string
   return typeof value === 'string' && pattern.test(value) ? value : undefined;
 }
 
+/** What a request's `x-timeout-ms` says, as `Caller.timeoutMs`. */
+export function timeoutOf({ headers }: IncomingMessage): number | undefined {
+  const given = headers['x-timeout-ms'];
+  if (given === undefined) return undefined;
+  const timeout = matching(given, milliseconds);
+  return timeout === undefined ? undefined : Number(timeout);
+}
+
 /**
  * Reads a request's `x-timeout-ms` and `traceparent`. Both are advice: what cannot be read is left
  * out rather than refused, as W3C asks for trace parents.
  */
 export function callerOf(request: { readonly id: string; readonly raw: IncomingMessage }): Caller {
   const { headers } = request.raw;
-  const timeout = matching(headers['x-timeout-ms'], milliseconds);
   return {
     requestId: request.id,
-    timeoutMs: timeout === undefined ? undefined : Number(timeout),
+    timeoutMs: timeoutOf(request.raw),
     traceparent: matching(headers['traceparent'], trace),
   };
 }

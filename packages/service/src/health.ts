@@ -27,7 +27,7 @@ export function addHealth(
       return { status: 'ok', dependencies: Object.fromEntries(dependencies) };
     },
   };
-  mount(app, health, handlers);
+  mount(app, health, handlers, { ownTime: true });
 }
 
 function notReady(wrong: readonly (readonly [string, string | Failure])[]): Failure {

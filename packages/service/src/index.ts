@@ -1,6 +1,6 @@
 export type { FastifyInstance } from 'fastify';
 export { after } from './after.js';
-export { type Caller, callerOf } from './caller.js';
+export { type Caller, callerOf, timeoutOf } from './caller.js';
 export {
   ConfigError,
   databaseField,
@@ -13,6 +13,7 @@ export {
   urlsField,
 } from './config.js';
 export { createService, type ServiceOptions } from './create.js';
+export { inTimeOf } from './deadline.js';
 export { createFailureLog, reasonOf } from './failure-log.js';
 export type { Dependencies } from './health.js';
 export { nextLink } from './link.js';

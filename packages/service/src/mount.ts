@@ -21,6 +21,8 @@ import type {
   RouteGenericInterface,
   RouteOptions,
 } from 'fastify';
+import { timeoutOf } from './caller.js';
+import { inTimeOf } from './deadline.js';
 import { optionalBody } from './docs.js';
 import type { Ready, Sent } from './ready.js';
 
@@ -52,13 +54,18 @@ export type Handler<R extends Route> = (
 /** One handler for every route of a contract, and none besides. */
 export type Handlers<C extends Contract> = { readonly [K in keyof C]: Handler<C[K]> };
 
-export interface MountOptions {
+export interface MountOptions<C extends Contract = Contract> {
   /** The bearer token that the routes take; undefined leaves them open. */
   readonly token?: string | undefined;
   /** The largest body in bytes, where the service's own limit does not suit. */
   readonly bodyLimitBytes?: number;
   /** True for routes that the OpenAPI document does not show. */
   readonly hidden?: boolean;
+  /**
+   * Routes that keep to `x-timeout-ms` themselves, because they have more to say of what became of
+   * the request, or that need not; true for all. The kit answers all others in time.
+   */
+  readonly ownTime?: true | readonly (keyof C)[];
 }
 
 type Part = 'params' | 'query' | 'headers';
@@ -134,6 +141,15 @@ function nativeHandler(route: Route, handler: Handler<Route>) {
   };
 }
 
+/** The same handler, for callers who wait only so long. */
+function inTime(handler: Handler<Route>): Handler<Route> {
+  return (request, reply) => {
+    const timeoutMs = timeoutOf(request.raw);
+    if (timeoutMs === undefined) return handler(request, reply);
+    return inTimeOf(timeoutMs, () => handler(request, reply));
+  };
+}
+
 /** Fastify takes an undefined result for "not yet answered", so 204 has to be sent. */
 async function answerNothing(
   handler: Handler<Route>,
@@ -150,13 +166,14 @@ function narrow(request: FastifyRequest): HandlerRequest<Route> {
 }
 
 /** A route of a contract as Fastify takes it. */
-function nativeRoute(
+function nativeRoute<C extends Contract>(
   name: string,
   route: Route,
   handler: Handler<Route>,
-  options: MountOptions,
+  options: MountOptions<C>,
 ): RouteOptions {
-  const { token, bodyLimitBytes, hidden = false } = options;
+  const { token, bodyLimitBytes, hidden = false, ownTime = [] } = options;
+  const own: true | readonly PropertyKey[] = ownTime;
   const { method, url, schema } = route;
   return {
     method,
@@ -172,7 +189,7 @@ function nativeRoute(
     ...(token !== undefined && { onRequest: requireToken(token) }),
     ...(schema.body !== undefined && { preValidation: missingBody }),
     ...(bodyLimitBytes !== undefined && { bodyLimit: bodyLimitBytes }),
-    handler: nativeHandler(route, handler),
+    handler: nativeHandler(route, own === true || own.includes(name) ? handler : inTime(handler)),
   };
 }
 
@@ -184,7 +201,7 @@ export function mount<C extends Contract>(
   app: FastifyInstance,
   contract: C,
   handlers: Handlers<NoInfer<C>>,
-  options: MountOptions = {},
+  options: MountOptions<NoInfer<C>> = {},
 ): void {
   const invented = Object.keys(handlers).find((name) => !Object.hasOwn(contract, name));
   if (invented !== undefined) throw new TypeError(`There is no route "${invented}" to handle`);

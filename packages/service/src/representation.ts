@@ -37,6 +37,7 @@ export function representation<T>(
   const native = reply as unknown as FastifyReply;
   native.header('etag', etag).header('cache-control', 'no-cache');
   if (!isKnown(request.raw.headers['if-none-match'], etag)) return bytes;
-  native.removeHeader('content-type').code(304).send();
+  // Whoever ran out of patience has been answered by now.
+  if (!native.sent) native.removeHeader('content-type').code(304).send();
   return alreadySent;
 }

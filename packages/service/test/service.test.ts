@@ -12,6 +12,7 @@ import {
   mount,
   nextLink,
   ready,
+  representation,
   type ServiceOptions,
 } from '../src/index.js';
 import { etagOf } from '../src/representation.js';
@@ -289,6 +290,75 @@ t.test('when a caller says how long it waits, then that is read or left out', as
   ]) {
     t.same(await ask({ traceparent: other }), { requestId: 'me' }, other);
   }
+});
+
+t.test('when a caller has no time left, then no handler is asked', async (t) => {
+  let asked = 0;
+  const { wait, reached, open: openGate } = gate();
+  const app = open(t, {
+    wait() {
+      asked += 1;
+      return wait();
+    },
+  });
+  const buy = (timeout: string) =>
+    app.inject({ method: 'POST', url: '/wares/2/buy', headers: { 'x-timeout-ms': timeout } });
+  for (const none of ['0', '0000000']) {
+    const spent = await buy(none);
+    t.match(spent.json(), { status: 504, code: 'deadline_exceeded', detail: 'no time was left' });
+  }
+  t.equal(asked, 0);
+  const late = await buy('20');
+  await reached;
+  t.match(late.json(), { status: 504, code: 'deadline_exceeded', detail: /within 20 ms/ });
+  const patient = buy('9999999');
+  openGate();
+  t.match(await patient, { statusCode: 200, body: '{"bought":2}' });
+  const spent = { headers: { 'x-timeout-ms': '0' } };
+  for (const url of ['/health/live', '/health/ready', '/metrics']) {
+    t.equal((await app.inject({ url, ...spent })).statusCode, 200, url);
+  }
+  t.equal((await app.inject({ url: '/wares/2', ...spent })).statusCode, 504, 'a read too');
+  const forget = { method: 'POST', url: '/forget' } as const;
+  t.equal((await app.inject({ ...forget, ...spent })).statusCode, 504);
+  const someTime = { headers: { 'x-timeout-ms': '5000' } };
+  t.equal((await app.inject({ ...forget, ...someTime })).statusCode, 204);
+  t.equal((await app.inject({ url: '/wares/2', ...someTime })).statusCode, 200);
+});
+
+t.test('when a read is answered too late, then nothing is answered twice', async (t) => {
+  const lines: string[] = [];
+  const { wait, open: openGate } = gate();
+  const app = createService({
+    name: 'late',
+    config: { LOG_LEVEL: 'warn' },
+    logStream: { write: (line) => lines.push(line) },
+  });
+  t.teardown(() => app.close());
+  let ended = () => {};
+  const end = new Promise<void>((resolve) => {
+    ended = resolve;
+  });
+  const { ware } = stall;
+  mount(
+    app,
+    { ware },
+    {
+      async ware(request, reply) {
+        await wait();
+        const sent = representation(request, reply, ready(pen));
+        ended();
+        return sent;
+      },
+    },
+  );
+  const headers = { 'x-timeout-ms': '20', 'if-none-match': '*' };
+  t.equal((await app.inject({ url: '/wares/2', headers })).statusCode, 504);
+  lines.length = 0;
+  openGate();
+  await end;
+  await new Promise(setImmediate);
+  t.same(lines, [], 'nobody sends a reply that was sent');
 });
 
 t.test('when there is a further page, then the link to it is a valid one', async (t) => {
