@@ -38,7 +38,8 @@ export function readGatewayConfig(env: NodeJS.ProcessEnv): Config {
   requireTokensOffLoopback(config, ['SERVICE_TOKEN']);
   if (config.PUBLIC_URL === undefined && !isLoopback(config.HOST)) {
     throw new ConfigError(
-      'PUBLIC_URL is needed when HOST is not loopback: where the catalogs reach this gateway.',
+      'PUBLIC_URL is needed when HOST is not loopback: where the catalogs reach this gateway, ' +
+        'such as http://10.0.0.5:5000.',
     );
   }
   return config;

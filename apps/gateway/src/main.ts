@@ -45,7 +45,8 @@ await runMain(async () => {
     monotonic: () => performance.now(),
     wall: Date.now,
     newId: randomUUID,
-    log: (level, sentence, err) => logger[level]({ err }, sentence),
+    log: (level, sentence, cause) =>
+      logger[level](cause ? { reason: reasonOf(cause) } : {}, sentence),
   });
   showGateway(metrics, { buying, cache, lease });
   const app = buildGateway(

@@ -149,10 +149,10 @@ function sentenceOf(error: unknown, url: string): string {
   const place = `the database ${pathname.slice(1)} at ${host}`;
   const cause = error instanceof LinkLost ? (error.cause ?? error) : error;
   const message = cause instanceof Error ? cause.message.replaceAll(/\s+/g, ' ') : String(cause);
-  if (cause instanceof DatabaseError) return `${place} does not do: ${message}`;
+  if (cause instanceof DatabaseError) return `${place} cannot be used: ${message}`;
   if (!(cause instanceof postgres.PostgresError)) return `${place} cannot be reached: ${message}`;
   const reason = reasons[cause.code];
-  return `${place} does not do: ${reason === undefined ? message : `${reason} (${message})`}`;
+  return `${place} cannot be used: ${reason === undefined ? message : `${reason} (${message})`}`;
 }
 
 /** Gone, not there, or still starting (57P03): it may come. */

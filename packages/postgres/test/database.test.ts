@@ -391,7 +391,7 @@ t.test('when a database does not do, then a sentence says why, without its passw
   }
   t.equal(
     await refusal(server.url('nowhere')),
-    `the database nowhere at ${host} does not do: there is none of that name: create it, as with ` +
+    `the database nowhere at ${host} cannot be used: there is none of that name: create it, as with ` +
       'createdb (database "nowhere" does not exist)',
   );
   t.match(await refusal(url.replace('bazar@', 'nobody@')), /role "nobody" does not exist/);

@@ -3,11 +3,11 @@ import { inspect } from 'node:util';
 import { createShop, type Shop, type ShopOptions } from './launch.js';
 import { type Exit, ending, type ServiceName, StartError } from './service.js';
 import { onSignals } from './signals.js';
-import { createTerminal, type Screen } from './terminal.js';
+import { createOutput, createTerminal, type Screen } from './terminal.js';
 
 export interface KeepOptions {
   readonly env?: NodeJS.ProcessEnv;
-  /** Gets the logs and the sentences; when it breaks, the shop closes. */
+  /** Gets the logs and the sentences, as JSON unless people read; when it breaks, the shop closes. */
   readonly output?: Screen;
   /** Gets why the shop could not open or had to close. */
   readonly errors?: Screen;
@@ -26,7 +26,7 @@ export interface KeepOptions {
  */
 export async function keepShop(options: KeepOptions = {}): Promise<number> {
   const { env = process.env, output = process.stdout, errors = process.stderr } = options;
-  const { say, line } = createTerminal(output, env['NO_COLOR']);
+  const { say, line } = createOutput(output, env['NO_COLOR']);
   const complain = createTerminal(errors, env['NO_COLOR']).say;
   const closing = createClosing();
   // With the terminal gone nothing can be shown any more, but three services are to be stopped.
@@ -109,6 +109,12 @@ function isClean({ code, signal }: Exit): boolean {
   return code === 0 || signal === 'SIGTERM';
 }
 
+const portVariables = {
+  gateway: 'GATEWAY_PORT',
+  catalog: 'CATALOG_PORT',
+  order: 'ORDER_PORT',
+} as const satisfies Record<ServiceName, string>;
+
 /** The usual ports, or what `GATEWAY_PORT` (or `PORT`), `CATALOG_PORT` and `ORDER_PORT` say. */
 function portsOf(env: NodeJS.ProcessEnv): Record<ServiceName, number> {
   const portOf = (variable: string, usual: number): number => {
@@ -117,9 +123,9 @@ function portsOf(env: NodeJS.ProcessEnv): Record<ServiceName, number> {
     throw new StartError(`${variable} is "${text}", but a port is a number from 0 to 65535.`);
   };
   return {
-    gateway: portOf(env['GATEWAY_PORT'] ? 'GATEWAY_PORT' : 'PORT', 5000),
-    catalog: portOf('CATALOG_PORT', 5001),
-    order: portOf('ORDER_PORT', 5002),
+    gateway: portOf(env[portVariables.gateway] ? portVariables.gateway : 'PORT', 5000),
+    catalog: portOf(portVariables.catalog, 5001),
+    order: portOf(portVariables.order, 5002),
   };
 }
 
@@ -147,5 +153,13 @@ function welcome({ urls }: Shop): string {
 
 /** A failure with a known reason is told in a sentence, a mistake of ours with its stack. */
 function inWords(error: unknown): string {
-  return error instanceof StartError ? error.message : inspect(error);
+  return error instanceof StartError ? inOurNames(error.message) : inspect(error);
+}
+
+/** Each service knows its port as PORT, which here has another name for each. */
+function inOurNames(sentence: string): string {
+  const names = Object.entries(portVariables);
+  const variable = names.find(([name]) => sentence.startsWith(`The ${name} service cannot listen`));
+  if (variable === undefined) return sentence;
+  return sentence.replace('the variables HOST and PORT', `the variables HOST and ${variable[1]}`);
 }

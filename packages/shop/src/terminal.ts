@@ -49,6 +49,33 @@ export function createTerminal(screen: Screen, noColor: string | undefined): Ter
   };
 }
 
+/**
+ * For people where there is a terminal; else a JSON object a line, for what collects logs: what a
+ * service has logged stays as it is, and all else is made into such a line.
+ */
+export function createOutput(screen: Screen, noColor: string | undefined): Terminal {
+  if (screen.isTTY === true) return createTerminal(screen, noColor);
+  const tell = (name: ServiceName | 'shop', level: number, msg: string): void => {
+    screen.write(`${JSON.stringify({ level, time: Date.now(), name, msg })}\n`);
+  };
+  return {
+    line(service, line) {
+      if (isObject(line)) screen.write(`${line}\n`);
+      // Node's own warnings, mostly.
+      else tell(service, 40, line);
+    },
+    say: (sentence) => tell('shop', 30, sentence.trim()),
+  };
+}
+
+function isObject(line: string): boolean {
+  try {
+    return line.startsWith('{') && typeof JSON.parse(line) === 'object';
+  } catch {
+    return false;
+  }
+}
+
 const controls = /[^\P{Cc}\t]/gu;
 /** The JSON escapes of control characters, and the escaped backslash, which begins none. */
 const escapes = /\\(?:\\|[bfr]|u00(?:[0189][0-9a-f]|7f))/gi;

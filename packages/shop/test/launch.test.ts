@@ -16,7 +16,7 @@ import {
 } from '../src/index.js';
 import { createShop } from '../src/launch.js';
 import { createRebuild } from '../src/rebuild.js';
-import { createTerminal } from '../src/terminal.js';
+import { createOutput, createTerminal } from '../src/terminal.js';
 import { watchFolders } from '../src/watch.js';
 
 const standIn = (file: string) => fileURLToPath(new URL(`./stand-in/${file}.js`, import.meta.url));
@@ -235,8 +235,16 @@ t.test('when the shop is open in a terminal, then Ctrl-C closes it', async (t) =
   // Package managers pass on the Ctrl-C that has reached everybody: the same press, twice.
   child.kill('SIGINT');
   t.equal(await end(), 0);
-  t.match(stdout(), /Bazar is closed\.\n$/);
-  t.match(stdout(), /^order {3}\| \[[0-9:.]+\] INFO: listening$/m);
+  const lines: unknown[] = stdout()
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  t.match(lines.at(-1), { name: 'shop', level: 30, msg: 'Bazar is closed.' });
+  t.match(
+    lines.filter((line) => Object(line).msg === 'listening').map((line) => Object(line).name),
+    names,
+    'where there is no terminal, each line is JSON, as the service wrote it',
+  );
   t.notMatch(stdout(), '\u001b', 'there are no colours where there is no terminal');
   t.equal(stderr(), '');
   t.notOk(pids().some(isAlive));
@@ -257,7 +265,7 @@ t.test('when Ctrl-C comes again, then what still runs is killed at once', async 
   });
   await isOpen();
   child.kill('SIGINT');
-  await until('the order was asked', () => /order {3}\| .*: no$/m.test(stdout()));
+  await until('the order was asked', () => /"name":"order","msg":"no"/.test(stdout()));
   const killing = () => stderr().includes('A second signal');
   await until('it was heard again', () => killing() || (child.kill('SIGINT') && killing()));
   t.equal(await end(), 1);
@@ -306,6 +314,14 @@ t.test('when a port is taken or is none, then it is named in one sentence', asyn
   t.equal(await taken.end(), 1);
   t.equal(taken.stderr(), `The gateway did not start: The port 127.0.0.1:${port} is taken.\n`);
   t.notOk(taken.pids().some(isAlive));
+
+  const standIns = openInTerminal(t, { STAND_IN: 'catalog:taken' });
+  t.equal(await standIns.end(), 1);
+  t.equal(
+    standIns.stderr(),
+    'The catalog service cannot listen on 127.0.0.1:1 (the variables HOST and CATALOG_PORT): x.\n',
+    'by the name that whoever opens the shop gives it',
+  );
 
   const none = openInTerminal(t, { ORDER_PORT: '70000' });
   t.equal(await none.end(), 1);
@@ -397,6 +413,29 @@ t.test('when a service logs, then its lines are shown behind its name, tamed', a
   t.equal(shown(false, undefined, 'not\tJSON \u009b'), 'order   | not\tJSON \ufffd\n');
   t.match(shown(true, undefined, 'in colour'), '\u001b[35m');
   t.equal(shown(true, '1', 'in no colour'), 'order   | in no colour\n');
+});
+
+t.test('when nobody watches, then every line is a JSON object', async (t) => {
+  const put = (isTTY: boolean): string => {
+    const screen = Object.assign(new PassThrough(), { isTTY });
+    const output = createOutput(screen, '1');
+    output.line('order', '{"level":30,"msg":"as it is"}');
+    for (const line of ['(node:1) Warning: a "quote"', '{half']) output.line('catalog', line);
+    output.say('\nBazar is open.\n');
+    screen.end();
+    return String(screen.read());
+  };
+  const [kept, ...made] = put(false).trimEnd().split('\n');
+  t.equal(kept, '{"level":30,"msg":"as it is"}');
+  t.match(
+    made.map((line) => JSON.parse(line)),
+    [
+      { level: 40, name: 'catalog', msg: '(node:1) Warning: a "quote"' },
+      { level: 40, name: 'catalog', msg: '{half' },
+      { level: 30, name: 'shop', msg: 'Bazar is open.' },
+    ],
+  );
+  t.match(put(true), /^order {3}\| .*INFO: as it is$/m);
 });
 
 t.test('when anything changes in a folder, then the watch says so', async (t) => {

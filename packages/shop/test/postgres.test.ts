@@ -110,7 +110,7 @@ t.test('when a database does not do, then the start ends with a sentence', async
   );
   t.match(
     await refusal({ catalog: withPassword(server.url('nowhere')) }),
-    /^The catalog service cannot start: the database nowhere at 127.0.0.1:\d+ does not do: there is/,
+    /^The catalog service cannot start: the database nowhere at 127.0.0.1:\d+ cannot be used: there is/,
   );
   t.notMatch(lines.join('\n'), /hunter2|^ {4}at /m, 'neither a password nor a stack');
 });

@@ -17,6 +17,11 @@ export function standIn(name) {
     process.stderr.write('The stand-in does not like this folder.\n');
     process.exit(1);
   }
+  if (behaviour === 'taken') {
+    const where = '127.0.0.1:1 (the variables HOST and PORT)';
+    process.stderr.write(`The ${name} service cannot listen on ${where}: x.\n`);
+    process.exit(1);
+  }
   const log = (msg) => {
     process.stdout.write(`${JSON.stringify({ level: 30, time: Date.now(), name, msg })}\n`);
   };
