@@ -35,8 +35,8 @@ export interface Cache {
   /** What may be served at this very moment; nothing else may happen between the look and that. */
   look(key: string): Kept | undefined;
   /**
-   * What is kept under the key; else what is fetched, by this reader or by one before it. So a fetch
-   * must not end with the patience of whoever happens to have asked first.
+   * What is kept under the key; else what is fetched, by this reader or together with others. So a
+   * fetch must not end with the patience of whoever happens to have asked first.
    */
   read(key: string, subject: Subject, fetch: () => Promise<Kept>): Promise<Reading>;
   /** Nothing that was read before these changes is served any more, nor kept. */
@@ -60,10 +60,14 @@ interface Entry {
 interface Fetch {
   readonly guard: number;
   readonly kept: Promise<Kept>;
+  /** The one that begins when this one has ended, for all who came meanwhile. */
+  next?: Promise<Kept>;
 }
 
 /** The counter of all lists of titles, after those of the books. */
 const titlesSlot = guardSlots;
+/** Of one key. Were it one, whoever comes after a change would wait for a fetch that hangs. */
+const maxUnderWay = 2;
 const defaultMaxBytes = 64 * 1024 * 1024;
 /** What an entry takes besides its body, roughly. */
 const overheadBytes = 500;
@@ -77,7 +81,10 @@ function sizeOf(text: string): number {
  * A cache that shows nothing older than what was acknowledged before the reader came. Every answer
  * belongs to a counter, its guard, that each change of its subject raises. An answer is as good as
  * the guard that was seen *before* it was fetched: once that has changed, the answer is neither
- * kept, nor served, nor shared with whoever comes later.
+ * kept, nor served, nor shared with whoever comes later. While two fetches of a key are under way those
+ * wait for the next one, which begins when all of them have come. So however many read one book, the
+ * catalog has at most two to answer: without a lease too, which a gateway that has too much to do loses
+ * first of all.
  */
 export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects): Cache {
   const guards = new Float64Array(guardSlots + 1);
@@ -87,7 +94,8 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
     maxSize: maxBytes,
     sizeCalculation: ({ kept }, key) => sizeOf(kept.body) + sizeOf(key) + overheadBytes,
   });
-  const fetches = new Map<string, Fetch>();
+  /** Those under way by key, the newest last. */
+  const fetches = new Map<string, Fetch[]>();
   let hit = 0;
   let miss = 0;
   let collapsed = 0;
@@ -113,16 +121,35 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
     slot: number,
     fetch: () => Promise<Kept>,
   ): Promise<Kept> {
+    miss += 1;
     const guard = guardOf(slot);
     const mine: Fetch = { guard, kept: fetch() };
-    fetches.set(key, mine);
+    const underWay = fetches.get(key) ?? [];
+    fetches.set(key, underWay);
+    underWay.push(mine);
     try {
       const kept = await mine.kept;
       if (guard === guardOf(slot) && isLive()) entries.set(key, { kept, slot, guard });
       return kept;
     } finally {
-      if (fetches.get(key) === mine) fetches.delete(key);
+      underWay.splice(underWay.indexOf(mine), 1);
+      if (underWay.length === 0) fetches.delete(key);
     }
+  }
+
+  /** What those are given who may not share what is under way. */
+  async function readNext(
+    underWay: readonly Fetch[],
+    fetch: () => Promise<Kept>,
+  ): Promise<Reading> {
+    const newest = underWay.at(-1);
+    if (newest === undefined || underWay.length < maxUnderWay) {
+      return { kept: await fetch(), status: 'fwd=miss' };
+    }
+    const status = newest.next === undefined ? 'fwd=miss' : 'fwd=miss; collapsed';
+    if (newest.next !== undefined) collapsed += 1;
+    newest.next ??= newest.kept.then(fetch, fetch);
+    return { kept: await newest.next, status };
   }
 
   return {
@@ -131,13 +158,13 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
       const kept = look(key);
       if (kept !== undefined) return { kept, status: 'hit' };
       const slot = slotOf(subject);
-      const other = fetches.get(key);
-      if (other !== undefined && other.guard === guardOf(slot) && isLive()) {
+      const underWay = fetches.get(key) ?? [];
+      const newest = underWay.at(-1);
+      if (newest !== undefined && newest.guard === guardOf(slot) && isLive()) {
         collapsed += 1;
-        return { kept: await other.kept, status: 'fwd=miss; collapsed' };
+        return { kept: await newest.kept, status: 'fwd=miss; collapsed' };
       }
-      miss += 1;
-      return { kept: await fetchAndKeep(key, slot, fetch), status: 'fwd=miss' };
+      return readNext(underWay, () => fetchAndKeep(key, slot, fetch));
     },
     forget({ books, titles }) {
       invalidations += 1;

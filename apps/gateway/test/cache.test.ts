@@ -97,6 +97,54 @@ t.test('when there is no lease, then nothing is kept, served or shared', async (
   t.equal(cache.look('/info/2'), undefined);
 });
 
+t.test(
+  'when many read without a lease, then they share a fetch that began after them',
+  async (t) => {
+    const { cache, lease } = open();
+    lease.isLive = false;
+    const begun: ReturnType<typeof pendingFetch>[] = [];
+    const fetch = () => {
+      const pending = pendingFetch();
+      begun.push(pending);
+      return pending.fetch();
+    };
+    const read = () => cache.read('/info/1', 1, fetch);
+    const end = async (index: number, text: string) => {
+      begun[index]?.resolve(answer(text));
+      await new Promise(setImmediate);
+    };
+    const [first, second] = [read(), read()];
+    t.equal(begun.length, 2);
+    const crowd = Array.from({ length: 100 }, read);
+    t.equal(begun.length, 2, 'the others wait');
+    await end(0, 'a');
+    t.equal(begun.length, 2, 'for the newer one');
+    await end(1, 'b');
+    t.equal(begun.length, 3);
+    const late = read();
+    t.equal(begun.length, 4, 'who comes after it has begun does not share it');
+    await end(2, 'c');
+    await end(3, 'd');
+    const bodies = async (readings: Promise<{ kept: Kept }>[]) =>
+      (await Promise.all(readings)).map(({ kept }) => kept.body);
+    t.same(await bodies([first, second, late]), ['a', 'b', 'd']);
+    t.same([...new Set(await bodies(crowd))], ['c']);
+    t.same(cache.counts(), { hit: 0, miss: 4, collapsed: 99 });
+    const failing = Promise.allSettled([read(), read(), read()]);
+    begun[4]?.reject(new Error('away'));
+    begun[5]?.reject(new Error('away'));
+    await new Promise(setImmediate);
+    await end(6, 'e');
+    const outcomes = await failing;
+    t.same(
+      outcomes.map(({ status }) => status),
+      ['rejected', 'rejected', 'fulfilled'],
+      'that it fails is no matter of those who wait for the next one',
+    );
+    t.equal(begun.length, 7, 'nothing is left behind');
+  },
+);
+
 t.test('when a fetch fails, then whoever joined is told, and the next one asks', async (t) => {
   const { cache, read } = open();
   const failing = pendingFetch();
