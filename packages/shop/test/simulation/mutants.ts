@@ -265,13 +265,13 @@ function showStaged(): Build {
           for (const operation of fresh) {
             if (operation.kind === 'sale') staged.set(operation.id, operation.itemId);
           }
-          try {
-            const outcomes = await store.apply(operations);
-            for (const { id } of fresh) decided.add(id);
-            return outcomes;
-          } finally {
-            for (const { id } of fresh) staged.delete(id);
+          // What could not be written stays in what is shown.
+          const outcomes = await store.apply(operations);
+          for (const { id } of fresh) {
+            decided.add(id);
+            staged.delete(id);
           }
+          return outcomes;
         },
         async book(id) {
           const book = await store.book(id);
