@@ -67,6 +67,7 @@ export function adminHandlers(catalog: Catalog): Handlers<typeof catalogAdmin> {
     async addBook(request, reply) {
       const { book, replayed } = await catalog.add(keyOf(request.headers), request.body);
       if (replayed) reply.header('Idempotency-Replayed', 'true');
+      request.log.info({ item_id: book.id, ...request.body, replayed }, 'a book was added');
       return { message: 'Book added', book };
     },
     async update(request, reply) {
@@ -77,6 +78,7 @@ export function adminHandlers(catalog: Catalog): Handlers<typeof catalogAdmin> {
         request.body,
       );
       if (replayed) reply.header('Idempotency-Replayed', 'true');
+      request.log.info({ item_id, ...request.body, replayed }, 'a book was changed');
       return { message: 'Updated successfully', book };
     },
   };

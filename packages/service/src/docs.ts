@@ -3,6 +3,7 @@ import { requestIdPattern } from '@bazar/contracts';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
+import { pageSecurityHeaders } from './security-headers.js';
 
 /** Set by `mount` on a route whose body may be left out; no part of the document. */
 export const optionalBody = 'x-optional-body';
@@ -37,7 +38,15 @@ export function addDocs(app: FastifyInstance, name: string, version: string): vo
       return openapiObject;
     },
   });
-  app.register(swaggerUi, { routePrefix: '/docs' });
+  app.register((scope, _options, done) => {
+    scope.addHook('onRequest', (_request, reply, next) => {
+      reply.headers(pageSecurityHeaders);
+      next();
+    });
+    // Else the pages tell a validator on the internet where they are, and show what it says.
+    scope.register(swaggerUi, { routePrefix: '/docs', uiConfig: { validatorUrl: null } });
+    done();
+  });
 }
 
 /** What every route reads from a request, said once: `callerOf`. */

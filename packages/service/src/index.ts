@@ -1,12 +1,14 @@
 export type { FastifyInstance } from 'fastify';
 export { type Caller, callerOf } from './caller.js';
 export {
+  addressesField,
   ConfigError,
   databaseField,
   isLoopback,
   listenFields,
   readConfig,
   requireTokensOffLoopback,
+  splitList,
   splitUrls,
   urlField,
   urlsField,
@@ -16,7 +18,7 @@ export { createFailureLog, reasonOf } from './failure-log.js';
 export type { Door, Gate } from './gate.js';
 export type { Dependencies } from './health.js';
 export { nextLink } from './link.js';
-export { createLogger } from './logger.js';
+export { createLogger, switchLevelOnSignal } from './logger.js';
 export {
   batchBuckets,
   createMetrics,
@@ -32,10 +34,12 @@ export {
   type MountOptions,
   mount,
   type NarrowReply,
+  tokenCheck,
 } from './mount.js';
 export { newOrderId } from './order-id.js';
 export { type Ready, ready, type Sent } from './ready.js';
 export { etagOf, representation } from './representation.js';
+export { securityHeaders } from './security-headers.js';
 export { runMain, type ServeOptions, serve } from './serve.js';
 export type { ReadyAnswer, Shortcut } from './shortcut.js';
 export { StartError } from './start-error.js';
