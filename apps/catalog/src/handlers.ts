@@ -109,6 +109,7 @@ export function adminHandlers(catalog: Catalog): Handlers<typeof catalogAdmin> {
         catalog.add(key, request.body, timeoutMs),
       );
       if (replayed) reply.header('Idempotency-Replayed', 'true');
+      request.log.info({ item_id: book.id, ...request.body, replayed }, 'a book was added');
       return { message: 'Book added', book };
     },
     async update(request, reply) {
@@ -117,6 +118,7 @@ export function adminHandlers(catalog: Catalog): Handlers<typeof catalogAdmin> {
         catalog.change(key, item_id, request.body, timeoutMs),
       );
       if (replayed) reply.header('Idempotency-Replayed', 'true');
+      request.log.info({ item_id, ...request.body, replayed }, 'a book was changed');
       return { message: 'Updated successfully', book };
     },
   };

@@ -10,6 +10,7 @@ import {
   runMain,
   StartError,
   serve,
+  switchLevelOnSignal,
   syncMeter,
   timed,
 } from '@bazar/service';
@@ -91,6 +92,7 @@ async function openDatabase(url: string, logger: Logger, metrics: Metrics): Prom
 await runMain(async () => {
   const config = readCatalogConfig(process.env);
   const logger = createLogger('catalog', config.LOG_LEVEL);
+  switchLevelOnSignal(logger);
   const metrics = createMetrics();
   const storage =
     config.DATABASE_URL === undefined
@@ -128,11 +130,11 @@ await runMain(async () => {
     host: config.HOST,
     port: config.PORT,
     name: 'catalog',
-    logger,
     async close() {
       await leases.stop?.();
       await catalog.close();
       await gateways.close();
+      logFailure.flush();
     },
   });
 });

@@ -10,7 +10,7 @@ import {
   health,
 } from '@bazar/contracts';
 import { catalogInternal, type SaleOperation } from '@bazar/contracts/internal';
-import type { FastifyInstance } from '@bazar/service';
+import type { FastifyInstance, ServiceOptions } from '@bazar/service';
 import t, { type Test } from 'tap';
 import { buildCatalog } from '../src/app.js';
 import { type Catalog, createCatalog } from '../src/catalog.js';
@@ -48,6 +48,7 @@ async function open(
   t: Test,
   change = (store: CatalogStore) => store,
   hasRoom = async () => true,
+  options: Pick<ServiceOptions, 'logStream' | 'now'> = {},
   now = () => performance.now(),
 ): Promise<Shop> {
   const machine = createMachine(t.testdir());
@@ -62,7 +63,8 @@ async function open(
       return () => timers.splice(timers.indexOf(run), 1);
     },
   });
-  const app = buildCatalog(catalog, { config });
+  const level = options.logStream === undefined ? config.LOG_LEVEL : 'info';
+  const app = buildCatalog(catalog, { config: { ...config, LOG_LEVEL: level }, ...options });
   t.teardown(async () => {
     await app.close();
     await catalog.close();
@@ -379,6 +381,7 @@ t.test('when its time is up before its commit, then an operation is not begun', 
       },
     }),
     undefined,
+    undefined,
     () => clock.now,
   );
   const made = await catalog.sell([sale(1, 2)]);
@@ -550,9 +553,37 @@ t.test('when more waits than can be remembered, then the rest is refused', async
   );
 });
 
+t.test('when a keeper changes a book, then the log tells who changed what', async (t) => {
+  const lines: string[] = [];
+  const { app } = await open(t, undefined, undefined, {
+    logStream: { write: (line) => lines.push(line) },
+  });
+  const post = (url: string, payload: object, sent: string = adminToken) =>
+    app.inject({
+      method: 'POST',
+      url,
+      payload,
+      headers: { authorization: `Bearer ${sent}`, 'x-request-id': `of ${url}`.replace(/\W/g, '-') },
+    });
+  const told = () => lines.splice(0).map((line) => JSON.parse(line));
+  await post('/update/2', { price: 45.5 });
+  t.match(told(), [
+    { level: 30, reqId: 'of--update-2', item_id: 2, price: 45.5, msg: 'a book was changed' },
+  ]);
+  await post('/update/2', { quantity_delta: 3 });
+  t.match(told(), [{ item_id: 2, quantity_delta: 3 }]);
+  const book = { title: 'Emma', topic: 'novels', quantity: 3, price: 9.99 };
+  await post('/books', book);
+  t.match(told(), [{ reqId: 'of--books', item_id: 5, ...book, msg: 'a book was added' }]);
+  await post('/update/2', { quantity_delta: -1000 });
+  await post('/update/2', { price: 1 }, serviceToken);
+  t.same(told(), [], 'what came to nothing changed nothing');
+});
+
 t.test('when the disk is full, then writes are a 503 that can be repeated', async (t) => {
   let isFull = true;
   let looks = 0;
+  let time = 0;
   const full = new Failure('storage_full', 'the catalog has no room to record it');
   const { app, catalog } = await open(
     t,
@@ -564,6 +595,7 @@ t.test('when the disk is full, then writes are a 503 that can be repeated', asyn
       looks += 1;
       return !isFull;
     },
+    { now: () => time },
   );
   const healthy = { status: 'ok', dependencies: { storage: 'ok' } };
   t.same((await app.inject('/health/ready')).json(), healthy, 'nobody has noticed yet');
@@ -584,6 +616,7 @@ t.test('when the disk is full, then writes are a 503 that can be repeated', asyn
     },
   ]);
   t.equal(looks, 0);
+  time += 1000;
   for (const { body } of await Promise.all([1, 2, 3].map(() => app.inject('/health/ready')))) {
     const detail = 'storage: the catalog has no room to record it';
     t.match(JSON.parse(body), { status: 503, code: 'storage_full', detail });
@@ -591,6 +624,7 @@ t.test('when the disk is full, then writes are a 503 that can be repeated', asyn
   t.equal(looks, 1, 'the disk is looked at once, however many ask');
   t.match(await app.inject('/info/2'), { statusCode: 200 });
   isFull = false;
+  time += 1000;
   t.same((await app.inject('/health/ready')).json(), healthy, 'it is seen before the next sale');
   t.match(await app.inject(update), { statusCode: 200 });
 });

@@ -8,6 +8,7 @@ import {
   runMain,
   serve,
   splitUrls,
+  switchLevelOnSignal,
 } from '@bazar/service';
 import { watchAddresses } from '@bazar/service/replicas';
 import { buildFrontApp } from './app.js';
@@ -24,6 +25,7 @@ const full = {
 await runMain(async () => {
   const config = readFrontConfig(process.env);
   const logger = createLogger('front', config.LOG_LEVEL);
+  switchLevelOnSignal(logger);
   const log = (level: 'info' | 'warn', sentence: string, cause?: unknown) =>
     logger[level]({ reason: reasonOf(cause) }, sentence);
   const logFailure = createFailureLog(logger);
@@ -45,7 +47,6 @@ await runMain(async () => {
     host: config.HOST,
     port: config.PORT,
     name: 'front',
-    logger,
     async close() {
       await app.close();
       addresses.close();

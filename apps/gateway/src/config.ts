@@ -1,4 +1,5 @@
 import {
+  addressesField,
   ConfigError,
   isLoopback,
   listenFields,
@@ -22,6 +23,11 @@ const Config = Type.Object({
       maximum: 1_000_000,
       description: 'requests a second per address, a whole number from 1',
     }),
+  ),
+  TRUST_PROXY: Type.Optional(
+    addressesField(
+      'addresses and ranges such as 10.0.0.7,192.168.0.0/16 of proxies whose X-Forwarded-For is believed',
+    ),
   ),
   CORS_ORIGINS: Type.Optional(
     Type.String({

@@ -9,6 +9,7 @@ import {
   ready,
   representation,
   type Sample,
+  securityHeaders,
 } from '@bazar/service';
 import type { Cache, Kept, Subject } from './cache.js';
 import { homePage } from './home.js';
@@ -53,7 +54,7 @@ const readyHeaders = [
   ['content-type', 'application/json; charset=utf-8'],
   ['cache-control', 'no-cache'],
   ['cache-status', 'bazar; hit'],
-  ['x-content-type-options', 'nosniff'],
+  ...Object.entries(securityHeaders),
   ['vary', 'Origin'],
 ].flat();
 

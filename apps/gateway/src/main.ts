@@ -8,6 +8,7 @@ import {
   recordedTrace,
   runMain,
   serve,
+  switchLevelOnSignal,
 } from '@bazar/service';
 import { buildGateway } from './app.js';
 import { createCache } from './cache.js';
@@ -20,6 +21,7 @@ import { connectUpstreams, giveBackThrough, purchaseThrough, renewThrough } from
 await runMain(async () => {
   const config = readGatewayConfig(process.env);
   const logger = createLogger('gateway', config.LOG_LEVEL);
+  switchLevelOnSignal(logger);
   const upstreams = connectUpstreams(config, (level, sentence, cause) =>
     logger[level]({ reason: reasonOf(cause) }, sentence),
   );
@@ -64,7 +66,6 @@ await runMain(async () => {
     host: config.HOST,
     port: config.PORT,
     name: 'gateway',
-    logger,
     async close() {
       await buying.close();
       await upstreams.close();

@@ -26,6 +26,7 @@ import {
 } from '@bazar/contracts';
 import { catalogInternal, gatewayInternal, orderInternal } from '@bazar/contracts/internal';
 import { buildOrder, createPurchases, openCsvStore as openOrderStore } from '@bazar/order';
+import { securityHeaders } from '@bazar/service';
 import { createReplicas, type Replicas, watchAddresses } from '@bazar/service/replicas';
 import { nodeDisk } from '@bazar/storage';
 import t, { type Test } from 'tap';
@@ -122,6 +123,7 @@ async function open(
   leases = withoutGateways,
   now = () => performance.now(),
   defer: (run: () => void) => unknown = setImmediate,
+  nowOfService = () => performance.now(),
 ) {
   const { catalogApp, orderApp } = await openServices(t, env, leases);
   const wires = { catalog: carries, order: carries };
@@ -183,6 +185,7 @@ async function open(
       logStream: { write: (line) => lines.push(line) },
       failureRepeatsMs: 0,
       ready: upstreams.health,
+      now: nowOfService,
     },
   );
   t.teardown(() => app.close());
@@ -629,6 +632,69 @@ t.test('when one address asks too often, then it is told to wait', async (t) => 
   );
 });
 
+t.test('when a path is wrong or a token tried, then that is counted as well', async (t) => {
+  const { app } = await open(t, { RATE_LIMIT: '3', SERVICE_TOKEN: token });
+  await app.ready();
+  const tell = (sent: string) => ({
+    method: 'POST' as const,
+    url: '/invalidations',
+    payload: { instance: randomUUID(), books: [1], titles: false },
+    headers: { authorization: `Bearer ${sent}` },
+  });
+  const cases: readonly (readonly [number, object])[] = [
+    [404, { url: '/nowhere' }],
+    [404, { url: '/health/nowhere' }],
+    [405, { method: 'POST', url: '/info/1' }],
+    [403, tell('a-token-that-somebody-tries')],
+    [401, { ...tell(''), headers: {} }],
+  ];
+  for (const [index, [status, request]] of cases.entries()) {
+    const remoteAddress = `10.0.1.${index}`;
+    const statuses: number[] = [];
+    for (let count = 0; count < 8; count += 1) {
+      statuses.push((await app.inject({ ...request, remoteAddress })).statusCode);
+    }
+    // A second may end in between, and the count of it with it.
+    t.same(new Set(statuses), new Set([status, 429]), JSON.stringify(request));
+    t.same(statuses.slice(0, 3), [status, status, status]);
+    for (let count = 0; count < 8; count += 1) {
+      const told = await app.inject({ ...tell(token), remoteAddress });
+      t.equal(told.statusCode, 409, 'whatever comes from there, a catalog is heard');
+    }
+  }
+});
+
+t.test('when a trusted proxy names the callers, then each is counted by itself', async (t) => {
+  const ask = async (app: Awaited<ReturnType<typeof open>>['app'], from: string, by: string) => {
+    const answer = await app.inject({
+      url: '/',
+      headers: { 'x-forwarded-for': from },
+      remoteAddress: by,
+    });
+    return answer.statusCode;
+  };
+  const trusting = await open(t, { RATE_LIMIT: '1', TRUST_PROXY: '10.0.0.7, 192.168.0.0/16' });
+  const wary = await open(t, { RATE_LIMIT: '1' });
+  await trusting.app.ready();
+  await wary.app.ready();
+  for (let count = 1; count <= 9; count += 1) {
+    t.equal(await ask(trusting.app, `1.2.3.${count}`, '10.0.0.7'), 200);
+    t.equal(await ask(trusting.app, `5.6.7.${count}, 192.168.1.1`, '10.0.0.7'), 200);
+  }
+  const some = async (app: typeof wary.app, from: (count: number) => string, by: string) => {
+    const statuses = new Set<number>();
+    for (let count = 1; count <= 9; count += 1) statuses.add(await ask(app, from(count), by));
+    return statuses.has(429);
+  };
+  const one = (count: number) => `${count}.9.9.9, 1.2.3.99`;
+  t.ok(await some(trusting.app, one, '10.0.0.7'), 'what the caller says of itself is nothing');
+  t.ok(
+    await some(trusting.app, (count) => `7.7.7.${count}`, '10.0.0.8'),
+    'nobody else is believed',
+  );
+  t.ok(await some(wary.app, (count) => `7.7.7.${count}`, '10.0.0.7'), 'unless told nobody is');
+});
+
 t.test('when too many purchases wait, then the next are turned away and nobody else', async (t) => {
   const clock = { now: 0 };
   const { app, wires, asked, buying, lines } = await open(
@@ -697,23 +763,43 @@ t.test('when too many purchases wait, then the next are turned away and nobody e
 });
 
 t.test('when somebody looks at the shop, then there is a page, health and the docs', async (t) => {
-  const { app, states } = await open(t);
+  let time = 0;
+  const { app, states } = await open(
+    t,
+    {},
+    undefined,
+    withoutGateways,
+    undefined,
+    undefined,
+    () => time,
+  );
+  const look = () => {
+    time += 1000;
+    return app.inject('/health/ready');
+  };
   const home = await app.inject('/');
+  t.match(home.headers['content-security-policy'], /frame-ancestors 'none'/);
+  t.equal(home.headers['referrer-policy'], 'no-referrer', 'it is a page');
   t.match(home, { statusCode: 200, headers: { 'content-type': 'text/html; charset=utf-8' } });
   for (const [, url = ''] of home.body.matchAll(/href="([^"]+)"/g)) {
     const { statusCode } = await app.inject(url);
     t.ok(statusCode === 200 || statusCode === 302, `${url} leads somewhere`);
   }
-  t.same((await app.inject('/health/ready')).json(), {
+  t.same((await look()).json(), {
     status: 'ok',
     dependencies: { catalog: 'ok', order: 'ok' },
   });
   states.order = new Failure('unavailable', 'GET /health/ready: no whole answer came back');
-  const ready = await app.inject('/health/ready');
+  const ready = await look();
   const detail = 'order: GET /health/ready: no whole answer came back';
-  t.match(ready.json(), { status: 503, code: 'unavailable', detail });
+  t.match(ready.json(), {
+    status: 503,
+    code: 'unavailable',
+    detail,
+    dependencies: { catalog: 'ok', order: 'GET /health/ready: no whole answer came back' },
+  });
   states.order = new Failure('storage_full', 'storage: the order log has no room');
-  t.match((await app.inject('/health/ready')).json(), {
+  t.match((await look()).json(), {
     code: 'storage_full',
     detail: 'order: storage: the order log has no room',
   });
@@ -805,7 +891,7 @@ async function openFront(t: Test, app: Awaited<ReturnType<typeof openServices>>[
 }
 
 /** A gateway before two replicas of each service, all over sockets. */
-async function openReplicated(t: Test) {
+async function openReplicated(t: Test, now = () => performance.now()) {
   const leasing = createLeases({
     invalidate: async () => undefined,
     // Nobody was before this catalog, so its first wait is for nobody.
@@ -846,7 +932,7 @@ async function openReplicated(t: Test) {
       cache,
       lease,
     },
-    { config, ready: upstreams.health },
+    { config, ready: upstreams.health, now },
   );
   t.teardown(async () => {
     await app.close();
@@ -907,7 +993,12 @@ t.test('when one replica may have sold and the other refused, then it is unknown
 });
 
 t.test('when a replica is away, then reads, leases and health go on', async (t) => {
-  const { app, upstreams, catalogs, orders } = await openReplicated(t);
+  let time = 0;
+  const { app, upstreams, catalogs, orders } = await openReplicated(t, () => time);
+  const look = () => {
+    time += 1000;
+    return app.inject('/health/ready');
+  };
   const breaks: Front = (_request, response) => response.destroy();
   const [catalog0, catalog1] = catalogs;
   const [order0, order1] = orders;
@@ -925,9 +1016,9 @@ t.test('when a replica is away, then reads, leases and health go on', async (t) 
   t.equal(sends.length, asked(), 'each request is counted from its own time');
   t.ok(asked() > 4, 'some were sent twice');
   const healthy = { status: 'ok', dependencies: { catalog: 'ok', order: 'ok' } };
-  t.same((await app.inject('/health/ready')).json(), healthy, 'one of each is enough');
+  t.same((await look()).json(), healthy, 'one of each is enough');
   catalog1.does = breaks;
-  t.match((await app.inject('/health/ready')).json(), {
+  t.match((await look()).json(), {
     code: 'unavailable',
     detail: /^catalog: GET \/health\/ready: no whole/,
   });
@@ -937,7 +1028,7 @@ t.test('when a replica is away, then reads, leases and health go on', async (t) 
     response.writeHead(503, { 'content-type': 'application/problem+json' });
     response.end(JSON.stringify(problem));
   };
-  t.match((await app.inject('/health/ready')).json(), { code: 'storage_full' }, 'reading goes on');
+  t.match((await look()).json(), { code: 'storage_full' }, 'reading goes on');
 });
 
 t.test(
@@ -946,6 +1037,11 @@ t.test(
     const wrong: readonly (readonly [NodeJS.ProcessEnv, RegExp])[] = [
       [{ RATE_LIMIT: '0' }, /RATE_LIMIT/],
       [{ RATE_LIMIT: '1.5' }, /RATE_LIMIT/],
+      [{ TRUST_PROXY: 'true' }, /^TRUST_PROXY is "true", but "true" is no address and no range/],
+      [{ TRUST_PROXY: '10.0.0.1,' }, /TRUST_PROXY .* "" is no address/],
+      [{ TRUST_PROXY: '10.0.0.0/33' }, /TRUST_PROXY .*"10.0.0.0\/33" is no address/],
+      [{ TRUST_PROXY: '10.0.0.0/8, ::/129' }, /TRUST_PROXY .*"::\/129" is no address/],
+      [{ TRUST_PROXY: '10.0.0.0/' }, /TRUST_PROXY/],
       [{ CORS_ORIGINS: '*' }, /CORS_ORIGINS/],
       [{ CORS_ORIGINS: 'https://a.example/' }, /CORS_ORIGINS/],
       [{ ORDER_URLS: '127.0.0.1:5002' }, /ORDER_URLS/],
@@ -1023,6 +1119,7 @@ t.test('when the lease is live, then what was read is at hand until it changes',
     t.equal(await second.text(), await first.text());
     const { 'access-control-expose-headers': _, ...long } = headersOf(first);
     t.same(headersOf(second), long, 'the short way says what the long one says');
+    t.match(headersOf(second), securityHeaders);
     const etag = first.headers.get('etag') ?? '';
     t.equal((await get(path, { 'if-none-match': etag })).status, 304);
     const crossed = await get(path, { origin: 'http://127.0.0.1:8080' });

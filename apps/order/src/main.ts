@@ -11,6 +11,7 @@ import {
   runMain,
   StartError,
   serve,
+  switchLevelOnSignal,
   syncMeter,
   timed,
 } from '@bazar/service';
@@ -83,6 +84,7 @@ async function openDatabase(url: string, logger: Logger, metrics: Metrics): Prom
 await runMain(async () => {
   const config = readOrderConfig(process.env);
   const logger = createLogger('order', config.LOG_LEVEL);
+  switchLevelOnSignal(logger);
   const metrics = createMetrics();
   const store =
     config.DATABASE_URL === undefined
@@ -152,12 +154,12 @@ await runMain(async () => {
     host: config.HOST,
     port: config.PORT,
     name: 'order',
-    logger,
     async close() {
       await recovery.stop();
       await purchases.close();
       await catalogs.close();
       await store.close();
+      logFailure.flush();
     },
   });
 });

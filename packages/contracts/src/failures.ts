@@ -47,6 +47,8 @@ export interface FailureOptions extends ErrorOptions {
   readonly foreign?: boolean;
   /** True when it is known that nothing came of the request; else the outcome may be unknown. */
   readonly nothingDone?: boolean;
+  /** What else the problem document tells programs (RFC 9457, section 3.2). */
+  readonly members?: Readonly<Record<string, unknown>>;
 }
 
 /** What a use case throws: a code of the table and one sentence for the caller. */
@@ -55,6 +57,7 @@ export class Failure extends Error {
   readonly retryAfterSeconds: number | undefined;
   readonly foreign: boolean;
   readonly nothingDone: boolean;
+  readonly members: Readonly<Record<string, unknown>> | undefined;
 
   constructor(code: FailureCode, detail: string, options: FailureOptions = {}) {
     super(detail, options);
@@ -62,6 +65,7 @@ export class Failure extends Error {
     this.code = code;
     this.foreign = options.foreign ?? false;
     this.nothingDone = options.nothingDone ?? false;
+    this.members = options.members;
     this.retryAfterSeconds =
       options.retryAfterSeconds ?? (failures[code].status === 503 ? 1 : undefined);
   }
@@ -138,6 +142,7 @@ export function withOutcomeUnknown(failure: Failure): Failure {
 /** The problem document of a failure. */
 export function problemOf(failure: Failure, requestId: string): Problem {
   return {
+    ...failure.members,
     type: `urn:problem-type:bazar:${failure.code}`,
     title: failures[failure.code].title,
     status: failure.status,

@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { type Contract, json } from './contract.js';
-import { fails } from './failures.js';
+import { fails, Problem, problemMediaType } from './failures.js';
 
 const Health = Type.Object(
   {
@@ -10,6 +10,24 @@ const Health = Type.Object(
   { title: 'Health' },
 );
 export type Health = Static<typeof Health>;
+
+/** Why a service is not ready, for people in the detail, and for programs by dependency. */
+const NotReady = Type.Object(
+  {
+    ...Problem.properties,
+    dependencies: Type.Optional(
+      Type.Record(Type.String(), Type.String(), {
+        description: 'Each dependency: ok, or a sentence that says what is wrong with it.',
+      }),
+    ),
+  },
+  { title: 'NotReady' },
+);
+
+const failing = fails('storage_full');
+const notReady = {
+  503: { ...failing[503], content: { [problemMediaType]: { schema: NotReady } } },
+} as const;
 
 /** Every service answers these two: is the process alive, and can it do its work? */
 export const health = {
@@ -28,10 +46,10 @@ export const health = {
     schema: {
       summary: 'The service and all that it depends on can work',
       description:
-        'When it cannot, a 503 names each dependency and says what is wrong with it. Its code is ' +
+        'When it cannot, a 503 says of each dependency what is wrong with it, or ok. Its code is ' +
         'storage_full when nothing is wrong but a full disk: reading goes on then.',
       tags: ['health'],
-      response: { 200: json('Ready', Health), ...fails('storage_full') },
+      response: { 200: json('Ready', Health), ...failing, ...notReady },
     },
   },
 } as const satisfies Contract;

@@ -33,6 +33,8 @@ export interface Backpressure {
   isHigh(): boolean;
   /** Reads on from a connection when its turn comes. */
   rest(connection: Connection): void;
+  /** How many rest. */
+  resting(): number;
   /** From now on nobody rests; calls back once what they have sent was read. */
   end(done: () => void): void;
 }
@@ -80,6 +82,7 @@ export function createBackpressure({ now, defer }: BackpressureOptions): Backpre
       if (turnBeganAt === undefined) beginTurn();
     },
     isHigh: () => !hasEnded && (wasLong || resting.size > 0),
+    resting: () => resting.size,
     rest(connection) {
       if (connection.destroyed || hasEnded) return;
       resting.add(connection);

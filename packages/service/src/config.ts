@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { type Static, type TObject, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import envSchema from 'env-schema';
@@ -84,6 +84,32 @@ export function urlField(description: string) {
   } satisfies Field);
 }
 
+/** Addresses and ranges of them, separated by commas; `splitList` takes them apart. */
+export function addressesField(description: string) {
+  return Type.String({
+    description,
+    [complaintAbout]: complaintAboutAddresses,
+  } satisfies Field);
+}
+
+/** What stands between the commas. */
+export function splitList(text: string): string[] {
+  return text.split(',').map((each) => each.trim());
+}
+
+const range = /^([^/]+)(?:\/([0-9]{1,3}))?$/;
+
+function complaintAboutAddresses(text: string): string | undefined {
+  for (const each of splitList(text)) {
+    const [, address = '', bits = '0'] = range.exec(each) ?? [];
+    const version = isIP(address);
+    if (version === 0 || Number(bits) > (version === 4 ? 32 : 128)) {
+      return `${JSON.stringify(each)} is no address and no range of them`;
+    }
+  }
+  return undefined;
+}
+
 /** The PostgreSQL database of a service, which may have a password in it and is never shown. */
 export function databaseField() {
   return Type.Optional(
@@ -120,11 +146,11 @@ function isEncoded(text: string): boolean {
 
 /** The origins that a `urlsField` names. */
 export function splitUrls(urls: string): string[] {
-  return urls.split(',').map((each) => new URL(each.trim()).origin);
+  return splitList(urls).map((each) => new URL(each).origin);
 }
 
 function complaintAboutUrls(urls: string): string | undefined {
-  for (const text of urls.split(',').map((each) => each.trim())) {
+  for (const text of splitList(urls)) {
     if (text.includes('@')) return 'an address may carry no user and no password';
     const quoted = JSON.stringify(text);
     const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -13,8 +13,6 @@ const lingerMs = 1_000;
 /** While closing: how often connections are looked at, and what a body still arriving is given. */
 const sweepMs = 100;
 const arrivalMs = 2_000;
-/** More connections are closed at once: each costs memory and a descriptor, and both end. */
-const maxConnections = 10_000;
 /** A connection on which nothing moves for so long, unread answers included, is given up. */
 const quietMs = 60_000;
 const maxHeaderBytes = 16 * 1024;
@@ -46,8 +44,11 @@ function endWith(socket: Duplex, answer: string): void {
   setTimeout(() => socket.destroy(), lingerMs).unref();
 }
 
+/** Is told the status of an answer that belongs to no route. */
+type Count = (status: number) => void;
+
 /** Fastify's `clientErrorHandler`: a problem document for what never became a request. */
-export function answerClientError(randomId: () => string) {
+export function answerClientError(randomId: () => string, count: Count) {
   return (error: ConnectionError, socket: Socket): void => {
     // The same connection may fail again while it lingers; one answer is enough.
     if (socket.writableEnded) return;
@@ -60,13 +61,15 @@ export function answerClientError(randomId: () => string) {
       return;
     }
     const { code, detail } = refusals[error.code] ?? nonsense;
-    endWith(socket, rawAnswer(new Failure(code, detail), randomId()));
+    const failure = new Failure(code, detail);
+    endWith(socket, rawAnswer(failure, randomId()));
+    count(failure.status);
   };
 }
 
 type RequestId = (request: IncomingMessage) => string;
 
-function refuseExpectation(requestId: RequestId) {
+function refuseExpectation(requestId: RequestId, count: Count) {
   return (request: IncomingMessage, response: ServerResponse): void => {
     const detail = 'The only expectation that can be met is 100-continue.';
     const { status, headers, body } = problemAnswer(
@@ -75,13 +78,15 @@ function refuseExpectation(requestId: RequestId) {
     );
     // Nobody knows whether the body will follow after all, so nothing else can on this connection.
     response.writeHead(status, { ...headers, connection: 'close' }).end(body);
+    count(status);
   };
 }
 
-function refuseTunnel(requestId: RequestId) {
+function refuseTunnel(requestId: RequestId, count: Count) {
   return (request: IncomingMessage, socket: Duplex): void => {
     const failure = new Failure('method_not_allowed', 'This is no proxy.');
     endWith(socket, rawAnswer(failure, requestId(request), { allow: 'GET, HEAD, POST' }));
+    count(failure.status);
   };
 }
 
@@ -113,11 +118,13 @@ export interface ConnectionLimits {
 /**
  * Fastify's `serverFactory`: a server with the bounds that Node leaves open.
  * @param before what a request comes to first; it hands on to Fastify what it does not answer
+ * @param count is told of what is answered before
  */
 export function guardedServer(
   limits: ConnectionLimits,
   requestId: RequestId,
   before: (handle: Handle) => Handle,
+  count: Count,
 ) {
   const { requestTimeoutMs, connectionsCheckingIntervalMs, keepAliveTimeoutMs } = limits;
   return (handle: Handle): Server => {
@@ -131,21 +138,23 @@ export function guardedServer(
     };
     const server = createServer(options, before(handle));
     server.setTimeout(quietMs);
-    server.maxConnections = maxConnections;
     // Their bytes are bounded; of more than 2,000 Node would drop some unseen, a second Host too.
     server.maxHeadersCount = 0;
     // A client may close its side behind its last request, as `nc -N` does, and still read the
     // answer; closing then would leave it with a book that it does not know of. Node closes the
     // connection behind the last answer.
     Object.assign(server, { httpAllowHalfOpen: true });
-    server.on('checkExpectation', refuseExpectation(requestId));
-    server.on('connect', refuseTunnel(requestId));
+    server.on('checkExpectation', refuseExpectation(requestId, count));
+    server.on('connect', refuseTunnel(requestId, count));
     return server;
   };
 }
 
-/** Lets a closing app's server end in time, whatever its clients do. */
-export function endConnections(app: FastifyInstance): void {
+/**
+ * Lets a closing app's server end in time, whatever its clients do.
+ * @returns the connections that are open
+ */
+export function endConnections(app: FastifyInstance): Set<Socket> {
   const connections = new Set<Socket>();
   app.server.on('connection', (socket) => {
     connections.add(socket);
@@ -161,4 +170,5 @@ export function endConnections(app: FastifyInstance): void {
     clearInterval(sweeping);
     done();
   });
+  return connections;
 }

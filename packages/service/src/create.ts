@@ -9,8 +9,9 @@ import fastify, {
   type onRequestHookHandler,
 } from 'fastify';
 import { countAnswers } from './answer-count.js';
-import { createBackpressure } from './backpressure.js';
+import { type Backpressure, createBackpressure } from './backpressure.js';
 import { hasNoBody, parseBodies } from './bodies.js';
+import { limitConnections } from './connection-limit.js';
 import { answerClientError, endConnections, guardedServer } from './connections.js';
 import { addDocs } from './docs.js';
 import { createFailureLog, type FailureLog } from './failure-log.js';
@@ -22,6 +23,7 @@ import { boundPipelines, type Handle } from './pipeline.js';
 import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
 import { addScrape } from './scrape.js';
+import { securityHeaders } from './security-headers.js';
 import { type Shed, turnAway } from './shedding.js';
 import { type Shortcut, takeShortcut } from './shortcut.js';
 import { wrongTarget } from './target.js';
@@ -42,7 +44,7 @@ export interface ServiceOptions {
   readonly logStream?: { write(line: string): void };
   /** The largest body; 64 KiB unless told. A mount may allow its routes more. */
   readonly bodyLimitBytes?: number;
-  /** What the service depends on; asked by every `GET /health/ready`. */
+  /** What the service depends on; asked by `GET /health/ready`, however many ask that. */
   readonly ready?: () => Dependencies | Promise<Dependencies>;
   /** How long a whole request may take to arrive; its headers get no longer. 10 s unless told. */
   readonly requestTimeoutMs?: number;
@@ -50,6 +52,10 @@ export interface ServiceOptions {
   readonly connectionsCheckingIntervalMs?: number;
   /** How long a connection may stay idle: 72 s unless told, longer than any client of ours. */
   readonly keepAliveTimeoutMs?: number;
+  /** How many connections are open at most; 10,000 unless told. */
+  readonly maxConnections?: number;
+  /** Addresses, or ranges of them, of proxies that are believed whom they speak for. */
+  readonly trustProxy?: readonly string[];
   /** What `GET /metrics` tells besides the answers; those of the process unless told. */
   readonly metrics?: Metrics;
   /** Answers that are at hand, for plain reads. */
@@ -65,6 +71,8 @@ export interface ServiceOptions {
   readonly failureRepeatsMs?: number;
   /** Makes the id of a request that came without one. */
   readonly randomId?: () => string;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now?: () => number;
 }
 
 const maxParamLength = 500;
@@ -75,7 +83,7 @@ const everyAnswer: onRequestHookHandler = (request, reply, done) => {
   const { headers } = raw;
   reply.header('x-request-id', request.id);
   reply.header('cache-control', 'no-store');
-  reply.header('x-content-type-options', 'nosniff');
+  reply.headers(securityHeaders);
   if (headers['content-type'] !== undefined && hasNoBody(headers)) delete headers['content-type'];
   done(wrongTarget(raw));
 };
@@ -88,13 +96,20 @@ function requestIds(randomId: () => string) {
   };
 }
 
+/** What an app is made with besides its options. */
+interface Around {
+  readonly randomId: () => string;
+  readonly logger: FastifyBaseLogger;
+  readonly logFailure: FailureLog;
+  readonly before: (queue: Handle) => Handle;
+  /** Is told the status of what is answered outside of any route. */
+  readonly count: (status: number) => void;
+}
+
 /** Fastify itself, with every default that coerces, trusts or logs too much turned off. */
 function bareApp(
   options: ServiceOptions,
-  randomId: () => string,
-  logger: FastifyBaseLogger,
-  logFailure: FailureLog,
-  before: (queue: Handle) => Handle,
+  { randomId, logger, logFailure, before, count }: Around,
 ): FastifyInstance {
   const requestId = requestIds(randomId);
   const limits = {
@@ -108,7 +123,8 @@ function bareApp(
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestId,
     bodyLimit: options.bodyLimitBytes ?? 64 * 1024,
-    serverFactory: guardedServer(limits, requestId, before),
+    serverFactory: guardedServer(limits, requestId, before, count),
+    ...(options.trustProxy !== undefined && { trustProxy: [...options.trustProxy] }),
     routerOptions: { maxParamLength },
     // What still arrives on an open connection while closing is answered, not turned away.
     return503OnClosing: false,
@@ -124,8 +140,11 @@ function bareApp(
       },
     },
     schemaErrorFormatter: malformed,
-    frameworkErrors: answerError,
-    clientErrorHandler: answerClientError(randomId),
+    frameworkErrors(error, request, reply) {
+      answerError(error, request, reply);
+      count(reply.statusCode);
+    },
+    clientErrorHandler: answerClientError(randomId, count),
   });
   app.setErrorHandler(answerError);
   return app;
@@ -140,6 +159,45 @@ function unmatched(methods: readonly string[], reply: FastifyReply): Failure {
   return new Failure('method_not_allowed', `This path takes ${allow}.`);
 }
 
+/** Bounds how many connections there are, and shows how many. */
+function boundConnections(
+  app: FastifyInstance,
+  pressure: Pick<Backpressure, 'resting'>,
+  metrics: Metrics,
+  limits: { readonly maxConnections: number; readonly now: () => number },
+): void {
+  const connections = endConnections(app);
+  const limit = limitConnections(app.server, connections, {
+    ...limits,
+    warn: (fields, sentence) => app.log.warn(fields, sentence),
+  });
+  metrics.gauge(
+    {
+      name: 'bazar_connections',
+      help: 'Connections that are open; and those of them that are not read from for the moment.',
+      labels: ['state'],
+    },
+    () => [
+      { labels: { state: 'open' }, value: connections.size },
+      { labels: { state: 'resting' }, value: pressure.resting() },
+    ],
+  );
+  metrics.counter(
+    {
+      name: 'bazar_connections_refused_total',
+      help: 'Connections that were closed at once for want of room.',
+    },
+    limit.refused,
+  );
+  metrics.counter(
+    {
+      name: 'bazar_connections_ended_total',
+      help: 'Idle connections that were ended to make room for others.',
+    },
+    limit.ended,
+  );
+}
+
 /**
  * A Fastify app with all that the services do identically: ids, problem documents, limits, health,
  * metrics and the API document. It knows no route of its own besides; `mount` adds those.
@@ -152,6 +210,7 @@ export function createService(options: ServiceOptions): FastifyInstance {
   const logFailure = createFailureLog(logger, {
     ...(options.failureRepeatsMs !== undefined && { repeatsMs: options.failureRepeatsMs }),
   });
+  const { maxConnections = 10_000, now = () => performance.now() } = options;
   const requestId = requestIds(randomId);
   let isClosing = false;
   const isRead = takeShortcut({
@@ -169,7 +228,7 @@ export function createService(options: ServiceOptions): FastifyInstance {
       logFailure(failure, `${method} ${route}`, { reqId, method, url: route });
     },
   });
-  const pressure = createBackpressure({ now: () => performance.now(), defer: setImmediate });
+  const pressure = createBackpressure({ now, defer: setImmediate });
   const isUrgent = (url: string) => urgent.some((path) => url.startsWith(path));
 
   /** Answers what is at hand or refused, without Fastify. */
@@ -197,20 +256,25 @@ export function createService(options: ServiceOptions): FastifyInstance {
     };
   }
 
-  const app = bareApp(options, randomId, logger, logFailure, before);
+  const count = (status: number) => answers.unmatched(status);
+  const app = bareApp(options, { randomId, logger, logFailure, before, count });
   const methodsOf = rememberRoutes(app);
   app.addHook('onRequest', everyAnswer);
   parseBodies(app);
-  endConnections(app);
+  boundConnections(app, pressure, metrics, { maxConnections, now });
   app.addHook('preClose', (done) => {
     isClosing = true;
     // A connection that looks idle is closed, even if what it has sent waits to be read.
     pressure.end(done);
   });
+  app.addHook('onClose', (_app, done) => {
+    logFailure.flush();
+    done();
+  });
   addDocs(app, name, version);
   const answers = countAnswers(app, metrics);
   addScrape(app, metrics);
-  addHealth(app, ready);
+  addHealth(app, ready, now);
   app.setNotFoundHandler((request, reply) => {
     const [path = '/'] = request.url.split('?', 1);
     const failure = unmatched(methodsOf(path), reply);

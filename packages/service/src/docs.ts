@@ -3,6 +3,7 @@ import { requestIdPattern } from '@bazar/contracts';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
+import { pageSecurityHeaders } from './security-headers.js';
 
 /** Set by `mount` on a route whose body may be left out; no part of the document. */
 export const optionalBody = 'x-optional-body';
@@ -38,16 +39,25 @@ export function addDocs(app: FastifyInstance, name: string, version: string): vo
     },
   });
   let text: string | undefined;
-  app.register(swaggerUi, {
-    routePrefix,
-    uiHooks: {
-      // The plugin would write out the same hundred thousand characters for everybody who asks.
-      async preHandler(request, reply) {
-        if (request.routeOptions.url !== `${routePrefix}/json`) return;
-        text ??= JSON.stringify(app.swagger());
-        return reply.type('application/json; charset=utf-8').send(text);
+  app.register((scope, _options, done) => {
+    scope.addHook('onRequest', (_request, reply, next) => {
+      reply.headers(pageSecurityHeaders);
+      next();
+    });
+    scope.register(swaggerUi, {
+      routePrefix,
+      // Else the pages tell a validator on the internet where they are, and show what it says.
+      uiConfig: { validatorUrl: null },
+      uiHooks: {
+        // The plugin would write out the same hundred thousand characters for everybody who asks.
+        async preHandler(request, reply) {
+          if (request.routeOptions.url !== `${routePrefix}/json`) return;
+          text ??= JSON.stringify(app.swagger());
+          return reply.type('application/json; charset=utf-8').send(text);
+        },
       },
-    },
+    });
+    done();
   });
 }
 

@@ -11,7 +11,11 @@ export interface LinesLogger {
  * @param kind what failed: a route or a use case, of which there are few
  * @param fields what else the line says, of this occurrence
  */
-export type FailureLog = (failure: Failure, kind: string, fields: object) => void;
+export interface FailureLog {
+  (failure: Failure, kind: string, fields: object): void;
+  /** Logs what was counted and not yet told; to be called when the last failure has happened. */
+  flush(): void;
+}
 
 export interface FailureLogOptions {
   /** Repeats are counted for so long before the next line; 10 s unless told, 0 logs each. */
@@ -52,6 +56,8 @@ export function createFailureLog(logger: LinesLogger, options: FailureLogOptions
     const window: Window = { repeats: 0, log: undefined };
     windows.set(key, window);
     later(repeatsMs, () => {
+      // It was told of already, and what has failed since has a window of its own.
+      if (windows.get(key) !== window) return;
       windows.delete(key);
       if (window.log === undefined) return;
       window.log();
@@ -59,7 +65,12 @@ export function createFailureLog(logger: LinesLogger, options: FailureLogOptions
     });
   }
 
-  return (failure, kind, fields) => {
+  function flush(): void {
+    for (const window of windows.values()) window.log?.();
+    windows.clear();
+  }
+
+  function logFailure(failure: Failure, kind: string, fields: object): void {
     const { code, cause, foreign, message, status } = failure;
     const line = { code, ...fields };
     const ours = chain(failure).some(accusesUs);
@@ -73,7 +84,9 @@ export function createFailureLog(logger: LinesLogger, options: FailureLogOptions
       if (ours) logger.error({ ...counted, err: cause ?? failure }, message);
       else logger.warn({ ...counted, reason: reasonOf(cause) }, message);
     });
-  };
+  }
+
+  return Object.assign(logFailure, { flush });
 }
 
 const maxCauses = 8;

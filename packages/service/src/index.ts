@@ -2,12 +2,14 @@ export type { FastifyInstance } from 'fastify';
 export { after } from './after.js';
 export { type Caller, callerOf, timeoutOf } from './caller.js';
 export {
+  addressesField,
   ConfigError,
   databaseField,
   isLoopback,
   listenFields,
   readConfig,
   requireTokensOffLoopback,
+  splitList,
   splitUrls,
   urlField,
   urlsField,
@@ -17,7 +19,7 @@ export { inTimeOf } from './deadline.js';
 export { createFailureLog, reasonOf } from './failure-log.js';
 export type { Dependencies } from './health.js';
 export { nextLink } from './link.js';
-export { createLogger } from './logger.js';
+export { createLogger, switchLevelOnSignal } from './logger.js';
 export {
   batchBuckets,
   createMetrics,
@@ -33,10 +35,12 @@ export {
   type MountOptions,
   mount,
   type NarrowReply,
+  tokenCheck,
 } from './mount.js';
 export { type PurchaseRequest, purchaseRequest } from './purchase-request.js';
 export { type Ready, ready, type Sent } from './ready.js';
 export { etagOf, representation } from './representation.js';
+export { securityHeaders } from './security-headers.js';
 export { listen, runMain, type Served, type ServeOptions, serve } from './serve.js';
 export type { Refusal, Shed } from './shedding.js';
 export type { ReadyAnswer, Shortcut } from './shortcut.js';

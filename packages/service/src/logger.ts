@@ -34,7 +34,8 @@ export function createLogger(
 
 /**
  * SIGUSR2 turns `debug` on, and the next one the configured level again: a shop that sells need not
- * be restarted to be looked into.
+ * be restarted to be looked into. To be called before anything else is done: a process without a
+ * handler dies of the signal, and the very one that waits for its database is looked into.
  */
 export function switchLevelOnSignal(logger: Logger): void {
   const configured = logger.level;

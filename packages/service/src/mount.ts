@@ -25,6 +25,7 @@ import { timeoutOf } from './caller.js';
 import { inTimeOf } from './deadline.js';
 import { optionalBody } from './docs.js';
 import type { Ready, Sent } from './ready.js';
+import { pageSecurityHeaders } from './security-headers.js';
 
 /** Fastify's own request, with the types that the TypeBox provider reads from the contract. */
 export type HandlerRequest<R extends Route> = FastifyRequest<
@@ -96,17 +97,31 @@ function toNumbers(request: FastifyRequest, keys: readonly (readonly [Part, stri
 const digest = (text: string) => createHash('sha256').update(text).digest();
 const bearer = /^Bearer +(\S+)$/i;
 
+type WithHeaders = Pick<FastifyRequest, 'headers'>;
+
+function tokenOf({ headers }: WithHeaders): string | undefined {
+  return bearer.exec(headers.authorization ?? '')?.[1];
+}
+
 /**
- * Lets nobody through without the token, before a byte of the body is read. Both tokens are hashed
- * so that the comparison takes the same time whatever their lengths and first characters are.
+ * Whether a request has the token. Both are hashed so that the comparison takes the same time
+ * whatever their lengths and first characters are.
  */
-function requireToken(token: string): onRequestHookHandler {
+export function tokenCheck(token: string): (request: WithHeaders) => boolean {
   const expected = digest(token);
+  return (request) => {
+    const presented = tokenOf(request);
+    return presented !== undefined && timingSafeEqual(digest(presented), expected);
+  };
+}
+
+/** Lets nobody through without the token, before a byte of the body is read. */
+function requireToken(token: string): onRequestHookHandler {
+  const isRight = tokenCheck(token);
   return (request, _reply, done) => {
-    const presented = bearer.exec(request.headers.authorization ?? '')?.[1];
-    if (presented === undefined) {
+    if (tokenOf(request) === undefined) {
       done(new Failure('unauthorized', 'Send the header "Authorization: Bearer <token>".'));
-    } else if (!timingSafeEqual(digest(presented), expected)) {
+    } else if (!isRight(request)) {
       done(new Failure('forbidden', 'This token does not open this route.'));
     } else {
       done();
@@ -131,10 +146,12 @@ function contentTypeOf(route: Route): string | undefined {
 function nativeHandler(route: Route, handler: Handler<Route>) {
   const status = successStatus(route);
   const contentType = contentTypeOf(route);
+  const isPage = contentType?.startsWith('text/html') ?? false;
   const keys = decimalKeys(route);
   return (request: FastifyRequest, reply: FastifyReply): unknown => {
     toNumbers(request, keys);
     if (contentType !== undefined) reply.header('content-type', contentType);
+    if (isPage) reply.headers(pageSecurityHeaders);
     if (status !== 200) reply.code(status);
     if (status === 204) return answerNothing(handler, request, reply);
     return handler(narrow(request), reply);

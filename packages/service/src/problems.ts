@@ -7,12 +7,14 @@ import {
   accusesUs,
   Failure,
   type FailureCode,
+  health,
   problemMediaType,
   problemOf,
 } from '@bazar/contracts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { noteAnswer } from './exchange.js';
 import type { FailureLog } from './failure-log.js';
+import { securityHeaders } from './security-headers.js';
 
 /** Statuses that Fastify and its plugins give to their errors, and what the table calls them. */
 const codeOfStatus: ReadonlyMap<number, FailureCode> = new Map([
@@ -67,15 +69,17 @@ export function failureOf(error: unknown): Failure {
   return known ?? new Failure('internal', opaqueDetail, { cause: error });
 }
 
-/**
- * Answers a request with the problem document of whatever was thrown, and logs a 5xx. Whoever asks
- * for the health every second writes down the answer too, so that is not logged.
- */
+/** Whoever asks for the health every second writes down the answer too; but not our mistakes. */
+function isToldAnyway({ code }: Failure, route: string | undefined): boolean {
+  return route === health.ready.url && (code === 'unavailable' || code === 'storage_full');
+}
+
+/** Answers a request with the problem document of whatever was thrown, and logs a 5xx. */
 export function answerErrors(logFailure: FailureLog) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
     const failure = failureOf(error);
     const { id: reqId, method, url, routeOptions } = request;
-    if (!url.startsWith('/health/')) {
+    if (!isToldAnyway(failure, routeOptions.url)) {
       logFailure(failure, `${method} ${routeOptions.url}`, { reqId, method, url });
     }
     // The handler may have set these for the answer that it did not come to give.
@@ -103,7 +107,7 @@ function failureHeaders(failure: Failure, requestId: string): Record<string, str
     'x-request-id': requestId,
     'content-type': problemMediaType,
     'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
+    ...securityHeaders,
     ...(failure.retryAfterSeconds !== undefined && {
       'retry-after': String(failure.retryAfterSeconds),
     }),

@@ -1,6 +1,5 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyBaseLogger } from 'fastify';
-import { type Logger, switchLevelOnSignal } from './logger.js';
 import { StartError } from './start-error.js';
 import { keepShapeOfTicks } from './ticks.js';
 
@@ -38,8 +37,6 @@ export interface ServeOptions {
   /** 0 takes any free port. */
   readonly port: number;
   readonly name: string;
-  /** Whose level SIGUSR2 switches; nobody's unless told. */
-  readonly logger?: Logger;
   /** Closes what the requests needed (storage, upstreams); called when the last one is answered. */
   readonly close?: () => Promise<void>;
 }
@@ -95,8 +92,9 @@ function reportToLauncher(url: string, stop: () => void): void {
  * 15 s. Tells a launcher `{ kind: 'listening', url }`. Throws `StartError` when it cannot listen.
  */
 export async function serve(options: ServeOptions): Promise<string> {
-  const { app, name, close, logger } = options;
-  const skip: 'SIGUSR2'[] = logger === undefined ? [] : ['SIGUSR2'];
+  const { app, name, close } = options;
+  // A signal that switches the level of the log is not one to stop.
+  const skip: 'SIGUSR2'[] = process.listenerCount('SIGUSR2') > 0 ? ['SIGUSR2'] : [];
   const closing = closeWithGrace(
     { delay: graceMs, logger: app.log, skip },
     async ({ signal, err }) => {
@@ -108,7 +106,6 @@ export async function serve(options: ServeOptions): Promise<string> {
   );
   try {
     const url = await listen(options);
-    if (logger !== undefined) switchLevelOnSignal(logger);
     reportToLauncher(url, closing.close);
     return url;
   } catch (error) {

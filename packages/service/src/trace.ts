@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 
-const flagged = /^([0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16})-[0-9a-f]([0-9a-f])$/;
+const flagged = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})$/;
+/** Bit 0 of the flags. */
+const sampled = 1;
 
 /**
  * The id of a trace that is to be recorded, or undefined: bit 0 of the flags says so (W3C Trace
@@ -8,8 +10,8 @@ const flagged = /^([0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16})-[0-9a-f]([0-9a-f])$/
  */
 export function recordedTrace(traceparent: string | undefined): string | undefined {
   if (traceparent === undefined) return undefined;
-  const [, , id, flags = '0'] = flagged.exec(traceparent) ?? [];
-  return Number.parseInt(flags, 16) % 2 === 1 ? id : undefined;
+  const [, id, flags = '00'] = flagged.exec(traceparent) ?? [];
+  return (Number.parseInt(flags, 16) & sampled) === sampled ? id : undefined;
 }
 
 export interface SamplerOptions {
@@ -32,8 +34,8 @@ const policy = {
 /**
  * Decides at the edge of the shop which requests are recorded: the first of every second, and those
  * whose callers ask for it. The decision goes along in the trace parent, so that all services write
- * a line about the same requests, or none does. The trace parent is handed on as it came: spans are
- * for those who collect them, which we do not.
+ * a line about the same requests, or none does. The trace parent is handed on as it came where that
+ * decision is the caller's own: spans are for those who collect them, which we do not.
  */
 export function createSampler(options: SamplerOptions = {}): Sample {
   const { isAll = () => false, now = () => performance.now() } = options;
@@ -56,10 +58,15 @@ export function createSampler(options: SamplerOptions = {}): Sample {
     }
     if (recordedTrace(traceparent) === undefined) return traceparent;
     asked += 1;
-    return asked <= policy.askedPerSecond || isAll() ? traceparent : unrecorded(traceparent);
+    return asked <= policy.askedPerSecond || isAll()
+      ? traceparent
+      : unrecorded(traceparent, randomHex(8));
   };
 }
 
-function unrecorded(traceparent: string): string {
-  return `${traceparent.slice(0, -2)}00`;
+/** Whoever changes the flags has to name a parent of its own (section 3.2.2.5 and 3.5). */
+function unrecorded(traceparent: string, parent: string): string {
+  const [version, id, , flags = '00'] = traceparent.split('-');
+  const others = Number.parseInt(flags, 16) & ~sampled;
+  return `${version}-${id}-${parent}-${others.toString(16).padStart(2, '0')}`;
 }

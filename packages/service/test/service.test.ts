@@ -8,14 +8,17 @@ import {
   callerOf,
   createFailureLog,
   createService,
+  type Dependencies,
   type Handlers,
   mount,
   nextLink,
   ready,
   representation,
   type ServiceOptions,
+  securityHeaders,
 } from '../src/index.js';
 import { etagOf } from '../src/representation.js';
+import { pageSecurityHeaders } from '../src/security-headers.js';
 import { faults, openStall, pen, secret, stall, stallHandlers, token } from './stall.js';
 
 function open(t: Test, options: Parameters<typeof openStall>[0] = {}): FastifyInstance {
@@ -252,6 +255,122 @@ t.test('when the same failure comes again and again, then its repeats are counte
   t.equal(lines[2]?.line['err'], accusation, 'with what was said');
 });
 
+t.test('when a log ends, then what it has counted is told', async (t) => {
+  const lines: object[] = [];
+  const logger = { error() {}, warn: (line: object) => lines.push({ ...line }) };
+  const timers: (() => void)[] = [];
+  const log = createFailureLog(logger, { later: (_ms, run) => timers.push(run) });
+  const away = (n: number) => log(new Failure('unavailable', 'away'), 'GET /info', { reqId: n });
+  for (const n of [1, 2, 3]) away(n);
+  log.flush();
+  t.match(lines, [{ reqId: 1 }, { reqId: 3, repeats: 2 }]);
+  log.flush();
+  for (const run of timers) run();
+  t.equal(lines.length, 2, 'once');
+  const told: string[] = [];
+  const app = openStall({
+    config: { LOG_LEVEL: 'info' },
+    logStream: { write: (line) => told.push(line) },
+  });
+  for (let count = 0; count < 3; count += 1) await app.inject('/fail/late');
+  t.equal(told.length, 1);
+  await app.close();
+  t.match(told.slice(1), [/"repeats":2/], 'a service that closes tells of it');
+});
+
+t.test('when many ask for the health, then the service looks once', async (t) => {
+  let time = 0;
+  let looks = 0;
+  const lines: string[] = [];
+  let find: () => Dependencies = () => ({ storage: 'ok' });
+  const { wait, reached, open: openGate } = gate();
+  const app = open(t, {
+    now: () => time,
+    config: { LOG_LEVEL: 'info' },
+    logStream: { write: (line) => lines.push(line) },
+    async ready() {
+      looks += 1;
+      await wait();
+      return find();
+    },
+  });
+  const ask = async (count: number) => {
+    const answers = Array.from({ length: count }, () => app.inject('/health/ready'));
+    await reached;
+    openGate();
+    return (await Promise.all(answers)).map(({ statusCode }) => statusCode);
+  };
+  t.same(await ask(400), Array(400).fill(200));
+  t.equal(looks, 1, 'they share a look that is under way');
+  time += 249;
+  t.same(await ask(10), Array(10).fill(200));
+  t.equal(looks, 1, 'and for a moment its outcome');
+  find = () => ({ storage: 'it is away' });
+  time += 1;
+  t.same(await ask(10), Array(10).fill(503));
+  t.equal(looks, 2);
+  t.same(lines, [], 'who asks is told, so it is not logged');
+  find = () => {
+    throw new TypeError('states is not iterable');
+  };
+  time += 250;
+  t.same(await ask(2), [500, 500]);
+  t.equal(looks, 3);
+  t.match(lines, [/"level":50.*states is not iterable/, /"level":50/], 'but our mistakes are');
+});
+
+t.test('when an answer is given, then browsers are told to be careful', async (t) => {
+  const app = open(t);
+  const port = await listen(app);
+  const { socket, closed } = dial(port);
+  socket.write('garbage\r\n\r\n');
+  const raw = await closed();
+  const answers = [
+    await app.inject('/wares/2'),
+    await app.inject('/nothing'),
+    await app.inject('/health/live'),
+  ].map(({ headers }) => headers);
+  for (const [name, value] of Object.entries(securityHeaders)) {
+    for (const headers of answers) t.equal(headers[name], value, name);
+    t.ok(raw.includes(`\r\n${name}: ${value}\r\n`), `${name} on a bare socket`);
+  }
+  for (const url of ['/', '/docs/', '/docs/static/swagger-ui.css']) {
+    const { statusCode, headers } = await app.inject(url);
+    t.equal(statusCode, 200);
+    for (const [name, value] of Object.entries(pageSecurityHeaders)) {
+      t.equal(headers[name], value, `${name} of ${url}`);
+    }
+  }
+  for (const [name, value] of Object.entries(pageSecurityHeaders)) {
+    t.ok(Object.hasOwn(securityHeaders, name) || !raw.includes(name), `${name} is for pages`);
+    t.notMatch(value, /upgrade-insecure/);
+  }
+});
+
+t.test('when a request is refused before any route, then it is counted', async (t) => {
+  const app = open(t, { requestTimeoutMs: 150, connectionsCheckingIntervalMs: 50 });
+  const port = await listen(app);
+  const requests = [
+    'garbage\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: a\r\n',
+    `GET / HTTP/1.1\r\nHost: a\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`,
+    'GET /wares/%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: a\r\nExpect: a miracle\r\n\r\n',
+    'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n',
+  ];
+  for (const request of requests) {
+    const { socket, closed } = dial(port);
+    socket.write(request);
+    await closed();
+  }
+  const { body } = await app.inject('/metrics');
+  const counts = [...body.matchAll(/route="\(none\)".*status="(\d+)"\} (\d+)/g)];
+  t.same(
+    counts.map(([, status, count]) => `${status}: ${count}`),
+    ['400: 2', '405: 1', '408: 1', '417: 1', '431: 1'],
+  );
+});
+
 t.test('when a request carries an id, then it is kept if it is harmless', async (t) => {
   const app = open(t, { randomId: () => 'fresh' });
   const idOf = async (id: string) => {
@@ -280,8 +399,14 @@ t.test('when a caller says how long it waits, then that is read or left out', as
   for (const timeout of ['', '-1', '1.5', '1e3', '0x10', '12345678', 'soon', '5, 6']) {
     t.same(await ask({ 'x-timeout-ms': timeout }), { requestId: 'me' }, timeout);
   }
+  const later = `01${trace.slice(2)}`;
+  for (const future of [later, `${later}-more-of-it`, `${later}-`, `cc${trace.slice(2)}-x`]) {
+    t.match(await ask({ traceparent: future }), { traceparent: trace }, future);
+  }
   for (const other of [
     trace.toUpperCase(),
+    `${trace}-more`,
+    `${later}0`,
     trace.slice(1),
     `${trace}0`,
     `ff${trace.slice(2)}`,
@@ -377,25 +502,37 @@ t.test('when there is a further page, then the link to it is a valid one', async
 
 t.test('when a service is looked after, then it tells how it is', async (t) => {
   const states: Record<string, string | Failure> = { storage: 'ok' };
-  const app = open(t, { ready: () => states });
+  let time = 0;
+  const app = open(t, { ready: () => states, now: () => time });
+  const look = () => {
+    time += 250;
+    return app.inject('/health/ready');
+  };
   await t.test('and it is alive and ready, or says what is not', async (t) => {
     t.match((await app.inject('/health/live')).json(), { status: 'ok' });
-    t.same((await app.inject('/health/ready')).json(), {
+    t.same((await look()).json(), {
       status: 'ok',
       dependencies: { storage: 'ok' },
     });
     states['orders'] = 'it does not answer';
-    const { statusCode, headers, body } = await app.inject('/health/ready');
+    const { statusCode, headers, body } = await look();
     t.match({ statusCode, body }, { statusCode: 503, body: /"orders: it does not answer"/ });
     t.equal(headers['retry-after'], '1');
     t.equal((await app.inject('/health/live')).statusCode, 200);
     states['orders'] = new Failure('storage_full', 'there is no room');
-    const full = await app.inject('/health/ready');
+    const full = await look();
     t.match(full.json(), { code: 'storage_full', detail: 'orders: there is no room' });
     states['storage'] = 'it is away';
-    const both = await app.inject('/health/ready');
+    const both = await look();
     const detail = 'storage: it is away; orders: there is no room';
     t.match(both.json(), { status: 503, code: 'unavailable', detail }, 'the worse one counts');
+    t.same(both.json().dependencies, {
+      storage: 'it is away',
+      orders: 'there is no room',
+    });
+    states['storage'] = 'ok';
+    const { dependencies } = (await look()).json();
+    t.same(dependencies, { storage: 'ok', orders: 'there is no room' }, 'of each what is true');
   });
   await t.test('and it counts answers by route, method and status', async (t) => {
     for (const url of ['/wares/2', '/wares/3', '/wares/404', '/wares/x', '/nothing', '/wares']) {

@@ -25,10 +25,16 @@ t.test('when nobody asks for it, then the first of every second is recorded', as
 
 t.test('when callers ask for it, then ten of a second are recorded', async (t) => {
   let time = 0;
-  const sample = createSampler({ now: () => time });
+  const own = 'b'.repeat(16);
+  const sample = createSampler({ now: () => time, randomHex: () => own });
   const asked = Array.from({ length: 15 }, () => sample(parent('01')));
   t.same(asked.slice(0, 10), Array(10).fill(parent('01')));
-  t.same(asked.slice(10), Array(5).fill(parent('00')), 'the others are handed on, unrecorded');
+  t.same(
+    asked.slice(10),
+    Array(5).fill(`00-${id}-${own}-00`),
+    'the others are handed on, unrecorded, with a parent of ours, who decided that',
+  );
+  t.equal(sample(parent('03')), `00-${id}-${own}-02`, 'other flags are kept');
   t.equal(sample(parent('02')), parent('02'), 'who does not ask is handed on as it came');
   time = 1000;
   t.equal(sample(parent('01')), parent('01'));

@@ -1,4 +1,6 @@
+import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { createBazar } from '@bazar/client';
 import parsePrometheus from 'parse-prometheus-text-format';
 import t, { type Test } from 'tap';
@@ -171,6 +173,30 @@ t.test('when a signal asks for it, then the log tells more, and then less again'
   await until('all five are told', () => told() === 5);
   process.kill(pid, 'SIGUSR2');
   await levelIs('info');
+});
+
+t.test('when a service waits for its database, then the signal does not end it', async (t) => {
+  const main = fileURLToPath(new URL('../../../apps/order/dist/main.js', import.meta.url));
+  const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, main], {
+    env: {
+      ...process.env,
+      HOST: '127.0.0.1',
+      PORT: '0',
+      // Nobody listens on the port of tcpmux.
+      DATABASE_URL: 'postgres://bazar:bazar@127.0.0.1:1/bazar',
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    output += text;
+  });
+  await until('it waits', () => output.includes('trying again'));
+  child.kill('SIGUSR2');
+  await until('it is asked', () => output.includes(' now') || child.signalCode !== null);
+  t.match(output, /the log level is debug now/);
+  t.equal(child.signalCode, null, 'it waits on');
 });
 
 t.test('when secrets pass, then no line has them', async (t) => {

@@ -33,6 +33,7 @@ const environment = {
   LOG_LEVEL: 'error',
   PUBLIC_URL: '',
   RATE_LIMIT: '',
+  TRUST_PROXY: '',
   CORS_ORIGINS: '',
   DATABASE_URL: '',
   SERVICE_TOKEN: 'the-token-of-the-services-0123456789',

@@ -1,0 +1,140 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import t, { type Test } from 'tap';
+import type { ServiceOptions } from '../src/index.js';
+import { openStall } from './stall.js';
+
+const health = 'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n';
+const purchase = 'POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n';
+
+interface Dialled {
+  readonly socket: Socket;
+  readonly isClosed: () => boolean;
+  /** Resolves once this text was received; rejects when the connection ends before. */
+  readonly until: (text: string) => Promise<void>;
+}
+
+async function listening(t: Test, options: Parameters<typeof openStall>[0] & object) {
+  const lines: string[] = [];
+  const app = openStall({
+    config: { LOG_LEVEL: 'warn' },
+    logStream: { write: (line) => lines.push(line) },
+    ...options,
+  });
+  t.teardown(() => app.close());
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  const { port } = app.server.address() as AddressInfo;
+
+  /** Resolves when the service has taken the connection. */
+  async function dial(): Promise<Dialled> {
+    const taken = once(app.server, 'connection');
+    const socket = connect(port, '127.0.0.1');
+    t.teardown(() => socket.destroy());
+    let received = '';
+    let isClosed = false;
+    socket.setEncoding('utf8').on('data', (text) => {
+      received += text;
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      isClosed = true;
+    });
+    await taken;
+    const until = async (text: string) => {
+      while (!received.includes(text)) {
+        if (isClosed) throw new Error(`the connection ended before ${text}`);
+        await Promise.race([once(socket, 'data'), once(socket, 'close')]);
+      }
+      received = '';
+    };
+    return { socket, isClosed: () => isClosed, until };
+  }
+  const figure = async (name: string) =>
+    Number(new RegExp(`^${name} (\\d+)$`, 'm').exec((await app.inject('/metrics')).body)?.[1]);
+  const told = () => lines.filter((line) => line.includes('too many connections'));
+  return { dial, figure, told };
+}
+
+const clock = (): ServiceOptions => ({
+  name: 'stall',
+  config: { LOG_LEVEL: 'warn' },
+  now: () => 0,
+});
+
+t.test('when idle connections fill a service, then they make room for who asks', async (t) => {
+  const { dial, figure, told } = await listening(t, { ...clock(), maxConnections: 4 });
+  const kept = await dial();
+  kept.socket.write(health);
+  await kept.until('"ok"');
+  const mute = [await dial(), await dial(), await dial()];
+  const newcomer = await dial();
+  newcomer.socket.write(health);
+  await newcomer.until('"ok"');
+  if (!kept.isClosed()) await once(kept.socket, 'close');
+  t.same(
+    mute.map(({ isClosed }) => isClosed()),
+    [false, false, false],
+    'the one that came first made room',
+  );
+  const others = [await dial(), await dial()];
+  for (const { socket, until } of others) {
+    socket.write(health);
+    await until('"ok"');
+  }
+  t.equal(await figure('bazar_connections{state="open"}'), 4);
+  t.equal(await figure('bazar_connections{state="resting"}'), 0);
+  t.equal(await figure('bazar_connections_ended_total'), 3);
+  t.equal(await figure('bazar_connections_refused_total'), 0);
+  t.equal(told().length, 1, 'in one line');
+  t.match(JSON.parse(told()[0] ?? ''), { level: 40, ended: 1, refused: 0, open: 4 });
+});
+
+t.test('when a connection was used meanwhile, then one that was not is ended', async (t) => {
+  const { dial } = await listening(t, { ...clock(), maxConnections: 3 });
+  const [first, second, third] = [await dial(), await dial(), await dial()];
+  const fourth = await dial();
+  await once(first.socket, 'close');
+  second.socket.write(health);
+  await second.until('"ok"');
+  const fifth = await dial();
+  await once(third.socket, 'close');
+  for (const { socket, until } of [second, fourth, fifth]) {
+    socket.write(health);
+    await until('"ok"');
+  }
+});
+
+t.test('when all connections are at work, then the newcomer is turned away', async (t) => {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  let reached = 0;
+  let onReached = () => {};
+  let time = 0;
+  const { dial, figure, told } = await listening(t, {
+    maxConnections: 2,
+    now: () => time,
+    wait() {
+      reached += 1;
+      onReached();
+      return opened;
+    },
+  });
+  const busy = [await dial(), await dial()];
+  await new Promise<void>((resolve) => {
+    onReached = () => reached === busy.length && resolve();
+    for (const { socket } of busy) socket.write(purchase);
+  });
+  const newcomer = await dial();
+  if (!newcomer.isClosed()) await once(newcomer.socket, 'close');
+  t.equal(await figure('bazar_connections_refused_total'), 1);
+  t.equal(await figure('bazar_connections_ended_total'), 0);
+  t.match(JSON.parse(told()[0] ?? ''), { ended: 0, refused: 1, open: 2 });
+  open();
+  for (const { until } of busy) await until('"bought":2');
+  time += 1000;
+  const later = await dial();
+  later.socket.write(health);
+  await later.until('"ok"');
+});
