@@ -80,7 +80,7 @@ export function answerErrors(logFailure: FailureLog) {
     const failure = failureOf(error);
     const { id: reqId, method, url, routeOptions } = request;
     if (!isToldAnyway(failure, routeOptions.url)) {
-      logFailure(failure, `${method} ${routeOptions.url}`, { reqId, method, url });
+      logFailure(failure, `${method} ${routeOptions.url}`, { reqId, method, url: pathOf(url) });
     }
     // The handler may have set these for the answer that it did not come to give.
     reply.removeHeader('etag').removeHeader('link');
@@ -91,6 +91,13 @@ export function answerErrors(logFailure: FailureLog) {
     // Bytes, because Fastify adds a charset to a string and the media type has none.
     reply.code(status).headers(headers).send(body);
   };
+}
+
+const maxPathLength = 200;
+
+/** What of a URL is logged: people put secrets into queries. */
+function pathOf(url: string): string {
+  return url.slice(0, Math.min(maxPathLength, ...[url.indexOf('?')].filter((at) => at >= 0)));
 }
 
 /**

@@ -17,6 +17,7 @@ import {
   type ServiceOptions,
   securityHeaders,
 } from '../src/index.js';
+import { boundedStream, createLogger } from '../src/logger.js';
 import { etagOf } from '../src/representation.js';
 import { pageSecurityHeaders } from '../src/security-headers.js';
 import { faults, openStall, pen, secret, stall, stallHandlers, token } from './stall.js';
@@ -209,9 +210,28 @@ t.test('when something fails, then the caller gets its problem and the log the 5
   }
   t.match(lines.join(), /just a string/, 'the log tells what was thrown');
   lines.length = 0;
+  await app.inject(`/fail/bug?card=hunter2`);
+  t.match(JSON.parse(lines.join()), { url: /^\/fail\/bug$/ }, 'a query may have secrets');
+  lines.length = 0;
   await app.inject('/wares/2');
   await app.inject('/nothing');
   t.same(lines, [], 'nothing is logged of what went well or was the fault of the caller');
+});
+
+t.test('when nobody reads the log, then it does not fill the memory', (t) => {
+  const written: string[] = [];
+  const stream = { writableLength: 0, write: (line: string) => void written.push(line) };
+  const logger = createLogger('stall', 'info', boundedStream('stall', stream));
+  logger.info('first');
+  stream.writableLength = 2 ** 21;
+  for (let count = 0; count < 3; count += 1) logger.warn('in vain');
+  stream.writableLength = 0;
+  logger.info('last');
+  t.match(
+    written.map((line) => JSON.parse(line)),
+    [{ msg: 'first' }, { level: 40, name: 'stall', dropped: 3 }, { msg: 'last' }],
+  );
+  t.end();
 });
 
 t.test('when the same failure comes again and again, then its repeats are counted', async (t) => {
