@@ -34,7 +34,7 @@ const apps = ['catalog', 'gateway', 'order'];
  * front has none: it is nothing but such a joint.
  */
 const joints =
-  /^(main|app|config|gate|handlers|index|metrics|upstreams|catalogs|gateways|front|crowd|passage)\.ts$|^store\//;
+  /^(main|app|config|shedding|handlers|index|metrics|upstreams|catalogs|gateways|front|crowd|passage)\.ts$|^store\//;
 const theWorld =
   /^(fastify|@fastify\/.+|undici|@bazar\/service|@bazar\/service\/replicas|@bazar\/client\/(undici|inject)|(node:)?(fs|net|http)(\/.+)?)$/;
 

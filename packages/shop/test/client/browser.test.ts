@@ -119,4 +119,29 @@ t.test('in a browser, on a page of another origin', { skip }, async (t) => {
     const seen = await visit(browser, await openPage(t, shop.urls.gateway));
     t.match(seen, { name: /.+/, code: 'connection' });
   });
+
+  await t.test(
+    'when the pages of a shop are opened, then their policy blocks nothing',
+    async (t) => {
+      const shop = await launchShop({ dataDir: t.testdir(), env: { LOG_LEVEL: 'warn' } });
+      t.teardown(() => shop.kill());
+      const page = await browser.newPage();
+      const complaints: string[] = [];
+      page.on('console', (message) => {
+        if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+      });
+      page.on('pageerror', (error) => complaints.push(error.message));
+      page.on('requestfailed', (request) => complaints.push(request.url()));
+      await page.goto(shop.urls.gateway);
+      await page.locator('button').click();
+      await page.getByText('bought book RPCs for Noobs').waitFor();
+      await page.goto(`${shop.urls.gateway}/docs`);
+      await page.locator('.opblock-summary', { hasText: '/topics' }).click();
+      await page.locator('.try-out__btn').click();
+      await page.locator('.execute').click();
+      await page.locator('.live-responses-table', { hasText: 'distributed' }).waitFor();
+      await page.close();
+      t.same(complaints, []);
+    },
+  );
 });
