@@ -13,8 +13,8 @@ export interface SlowClients {
 }
 
 const paceMs = 1000;
-/** Of so many answers, some 600 bytes each, more than the buffers of both ends take. */
-const unread = 5000;
+/** Some 200 kB of answers: more than the buffers of a connection that nobody reads from take. */
+const unread = 400;
 
 const beginnings: Readonly<Record<Manner, string>> = {
   // Says nothing at all.
