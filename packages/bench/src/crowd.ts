@@ -76,7 +76,7 @@ async function run(plan: Visit): Promise<Visited> {
     if (status.code === 200) {
       counts.served += 1;
       waits.push(nowMs - line.cameMs);
-    } else if (status.code === 503 && status.saysWhen) counts.shed += 1;
+    } else if (isTurnedAway(plan.kind, status)) counts.shed += 1;
     else counts.failed += 1;
     waiting.delete(line);
     line.cameMs = undefined;
@@ -154,8 +154,17 @@ function statusOfWhole(text: string) {
   return {
     code: Number(head.slice('http/1.1 '.length, 'http/1.1 '.length + 3)),
     saysWhen: head.includes('\r\nretry-after: '),
+    saysNothingCame: /bought nothing|Nothing came/.test(text.slice(end)),
     isLast: head.includes('\r\nconnection: close'),
   };
+}
+
+/** A 503 may leave open what came of a purchase; only one that says that nothing did is a refusal. */
+function isTurnedAway(
+  kind: Visit['kind'],
+  { code, saysWhen, saysNothingCame }: NonNullable<ReturnType<typeof statusOfWhole>>,
+): boolean {
+  return code === 503 && saysWhen && (saysNothingCame || kind !== 'purchase');
 }
 
 serveTask(Visit, run);

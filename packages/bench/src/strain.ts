@@ -124,14 +124,16 @@ async function goThrough(trial: Trial, kind: Kind, way?: Way): Promise<Visited> 
  */
 async function account(shop: ShopContestant) {
   const rowsBefore = (await shop.ledger?.rows()) ?? 0;
-  return async (bought: Visited | undefined, others = 0): Promise<void> => {
+  return async (bought: Visited | undefined, others: readonly Probe[] = []): Promise<void> => {
     const audit = await shop.ledger?.audit();
     const rowsAfter = (await shop.ledger?.rows()) ?? 0;
     const logged = rowsAfter - rowsBefore;
     const found = breaches({ acknowledged: logged, rowsBefore, rowsAfter, audit });
     if (bought !== undefined) {
       const { came, served, shed, kept } = bought;
-      const [least, most] = [served + others, came - shed - kept + others];
+      // A probe without its answer may have bought too.
+      const least = served + others.filter(({ ok }) => ok).length;
+      const most = came - shed - kept + others.length;
       if (logged < least) found.push(`${least} bought, but ${logged} rows were logged`);
       if (logged > most) found.push(`${most} can have bought, but ${logged} rows were logged`);
     }
@@ -199,7 +201,7 @@ async function bearSurge(trial: Trial, kind: Kind): Promise<Surge> {
     memory: memory.end(),
     recoveryMs: lastBad?.endedMs ?? 0,
   };
-  await checked(kind === 'purchase' ? during : undefined, after.filter(({ ok }) => ok).length);
+  await checked(kind === 'purchase' ? during : undefined, after);
   say(
     `${kind}: ${Math.round(peakPerSecond)}/s at the peak, ${Math.round(surge.goodPerSecond)}/s ` +
       `of ${Math.round(perSecond)}/s in the surge, recovered after ${Math.round(surge.recoveryMs)} ms.`,
