@@ -9,7 +9,7 @@ import { connect, type Socket } from 'node:net';
 import { requestsOf } from './requests.js';
 import { latenciesOf } from './statistics.js';
 import { serveTask } from './task.js';
-import { Visit, type Visited } from './visit.js';
+import { saysNothingCame, Visit, type Visited } from './visit.js';
 
 const tickMs = 1;
 /** Requests of this many clients are made up beforehand, and used in turn. */
@@ -154,7 +154,7 @@ function statusOfWhole(text: string) {
   return {
     code: Number(head.slice('http/1.1 '.length, 'http/1.1 '.length + 3)),
     saysWhen: head.includes('\r\nretry-after: '),
-    saysNothingCame: /bought nothing|Nothing came/.test(text.slice(end)),
+    saysNothingCame: saysNothingCame(text.slice(end)),
     isLast: head.includes('\r\nconnection: close'),
   };
 }

@@ -14,7 +14,7 @@ import { latenciesOf, median } from './statistics.js';
 import { type Slowness, type StrainReport, type Surge, strainReport } from './strain-report.js';
 import { inFolder, type Surroundings } from './surroundings.js';
 import { residentBytes } from './usage.js';
-import { type Visited, visit } from './visit.js';
+import { saysNothingCame, type Visited, visit } from './visit.js';
 
 const policy = {
   books: 4,
@@ -131,9 +131,9 @@ async function account(shop: ShopContestant) {
     const found = breaches({ acknowledged: logged, rowsBefore, rowsAfter, audit });
     if (bought !== undefined) {
       const { came, served, shed, kept } = bought;
-      // A probe without its answer may have bought too.
+      // Who was told neither may have bought: only a refusal says that nothing was.
       const least = served + others.filter(({ ok }) => ok).length;
-      const most = came - shed - kept + others.length;
+      const most = came - shed - kept + others.filter(({ isRefused }) => !isRefused).length;
       if (logged < least) found.push(`${least} bought, but ${logged} rows were logged`);
       if (logged > most) found.push(`${most} can have bought, but ${logged} rows were logged`);
     }
@@ -213,6 +213,8 @@ interface Probe {
   readonly beganMs: number;
   readonly endedMs: number;
   readonly ok: boolean;
+  /** Told for certain that nothing was done. */
+  readonly isRefused: boolean;
 }
 
 const waitOf = ({ beganMs, endedMs }: Probe) => endedMs - beganMs;
@@ -229,11 +231,14 @@ async function probe(url: string, kind: Kind, forMs: number): Promise<Probe[]> {
 
   async function ask(): Promise<Probe> {
     const beganMs = performance.now() - fromMs;
-    const ok = await client.ask(question).then(
-      ({ status }) => status === 200,
-      () => false,
+    const { ok, isRefused } = await client.ask(question).then(
+      ({ status, body }) => ({
+        ok: status === 200,
+        isRefused: status === 503 && saysNothingCame(JSON.stringify(body)),
+      }),
+      () => ({ ok: false, isRefused: false }),
     );
-    return { beganMs, endedMs: performance.now() - fromMs, ok };
+    return { beganMs, endedMs: performance.now() - fromMs, ok, isRefused };
   }
 
   while (performance.now() - fromMs < forMs) {

@@ -45,3 +45,8 @@ export type Visited = Static<typeof Visited>;
 export function visit(crowdUrl: string, plan: Visit): Promise<Visited> {
   return giveTask(crowdUrl, plan, Visited);
 }
+
+/** Whether a refused purchase was told that it has bought nothing; else nobody knows. */
+export function saysNothingCame(answer: string): boolean {
+  return /bought nothing|Nothing came/.test(answer);
+}
