@@ -32,7 +32,7 @@ const [buyers, readers] = [16, 16];
 /** Customers look at what they got before they ask again: nobody measures a full machine here. */
 const restMs = 5;
 const pollMs = 20;
-const servedDeadlineMs = 5000;
+const servedDeadlineMs = 30_000;
 
 /**
  * Kills (SIGKILL) one of two catalogs, order services and gateways in turn, over PostgreSQL and
