@@ -1,8 +1,13 @@
+import type { After } from '@bazar/contracts/internal';
+
 export interface BackpressureOptions {
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
   /** Runs something once all that has arrived by now was read. */
   readonly defer: (run: () => void) => unknown;
+  readonly after: After;
+  /** Whether what was read already waits to be worked on. */
+  readonly isBackedUp: () => boolean;
 }
 
 /** What of a connection is needed here. */
@@ -21,6 +26,13 @@ const policy = {
   turnMs: 20,
   /** How many connections are read from again in one turn: at first, at least, at most. */
   quota: { first: 256, least: 32, most: 4096 },
+  /**
+   * For how long a turn may be all for newcomers. Each goes through the event loop once for one of
+   * them (libuv accepts no more at a time), so without such turns whoever comes to a busy service
+   * waits for minutes; with longer ones, those who have given up and come again take the time of
+   * those who wait.
+   */
+  acceptMs: 2,
   /** How the quota grows after a turn that was short enough, and shrinks after one that was not. */
   grow: 1.25,
   shrink: 0.5,
@@ -29,6 +41,10 @@ const policy = {
 export interface Backpressure {
   /** To be called at each request. */
   arrived(): void;
+  /** To be called at each new connection. */
+  accepted(): void;
+  /** Whether newcomers are being taken, before anybody else is served. */
+  isAccepting(): boolean;
   /** Whether connections are to rest once their request is answered. */
   isHigh(): boolean;
   /** Reads on from a connection when its turn comes. */
@@ -46,13 +62,21 @@ export interface Backpressure {
  * refusal nearly as much as an answer. Each turn reads on from as many as it has time for, and those
  * who were served last wait the longest.
  */
-export function createBackpressure({ now, defer }: BackpressureOptions): Backpressure {
+export function createBackpressure(options: BackpressureOptions): Backpressure {
+  const { now, defer, after, isBackedUp } = options;
   const resting = new Set<Connection>();
   const known = new WeakSet<Connection>();
   let quota: number = policy.quota.first;
   let turnBeganAt: number | undefined;
   let wasLong = false;
   let hasEnded = false;
+  /** Whether one has come in this turn; and since when turns are all for them, or that they are not. */
+  let hasNewcomer = false;
+  let accepting: { readonly since: number } | 'over' | undefined;
+
+  function beginUnlessBegun(): void {
+    if (turnBeganAt === undefined) beginTurn();
+  }
 
   function beginTurn(): void {
     turnBeganAt = now();
@@ -62,26 +86,44 @@ export function createBackpressure({ now, defer }: BackpressureOptions): Backpre
   function endTurn(): void {
     wasLong = now() - (turnBeganAt ?? 0) > policy.turnMs;
     turnBeganAt = undefined;
+    if (typeof accepting === 'object') {
+      // The turn after them belongs to those who are here already.
+      if (!hasNewcomer || now() - accepting.since >= policy.acceptMs) accepting = 'over';
+      hasNewcomer = false;
+      beginTurn();
+      return;
+    }
+    accepting = undefined;
     if (resting.size === 0) return;
     const { least, most } = policy.quota;
     quota = wasLong
       ? Math.max(least, Math.floor(quota * policy.shrink))
       : Math.min(most, Math.ceil(quota * policy.grow));
-    let left = quota;
+    const isSlow = isBackedUp();
+    let left = isSlow ? least : quota;
     for (const connection of resting) {
       if (left === 0) break;
-      left -= 1;
       resting.delete(connection);
-      if (!connection.destroyed) connection.resume();
+      if (connection.destroyed) continue;
+      left -= 1;
+      connection.resume();
     }
-    if (resting.size > 0) beginTurn();
+    if (resting.size === 0) return;
+    if (isSlow) after(policy.turnMs, beginUnlessBegun);
+    else beginTurn();
   }
 
   return {
     arrived() {
-      if (turnBeganAt === undefined) beginTurn();
+      beginUnlessBegun();
     },
-    isHigh: () => !hasEnded && (wasLong || resting.size > 0),
+    accepted() {
+      hasNewcomer = true;
+      accepting ??= { since: now() };
+      beginUnlessBegun();
+    },
+    isAccepting: () => typeof accepting === 'object',
+    isHigh: () => !hasEnded && (wasLong || resting.size > 0 || isBackedUp()),
     resting: () => resting.size,
     rest(connection) {
       if (connection.destroyed || hasEnded) return;
@@ -94,7 +136,7 @@ export function createBackpressure({ now, defer }: BackpressureOptions): Backpre
           if (resting.has(connection)) connection.pause();
         });
       }
-      if (turnBeganAt === undefined) beginTurn();
+      beginUnlessBegun();
     },
     end(done) {
       hasEnded = true;

@@ -8,6 +8,8 @@ import fastify, {
   LogController,
   type onRequestHookHandler,
 } from 'fastify';
+import { type Admission, createAdmission } from './admission.js';
+import { after } from './after.js';
 import { countAnswers } from './answer-count.js';
 import { type Backpressure, createBackpressure } from './backpressure.js';
 import { hasNoBody, parseBodies } from './bodies.js';
@@ -24,7 +26,7 @@ import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
 import { addScrape } from './scrape.js';
 import { securityHeaders } from './security-headers.js';
-import { type Shed, turnAway } from './shedding.js';
+import { refuseAtOnce, type Shed, turnAway } from './shedding.js';
 import { type Shortcut, takeShortcut } from './shortcut.js';
 import { wrongTarget } from './target.js';
 
@@ -64,7 +66,7 @@ export interface ServiceOptions {
   readonly shed?: Shed;
   /**
    * What the paths of other services' calls begin with, which do not wait for their turn while there
-   * is too much to do; those of the health never do.
+   * is too much to do; those of the health and of the figures never do.
    */
   readonly urgent?: readonly string[];
   /** Repeats of a failure are counted for so long before they are logged; 10 s unless told. */
@@ -159,6 +161,27 @@ function unmatched(methods: readonly string[], reply: FastifyReply): Failure {
   return new Failure('method_not_allowed', `This path takes ${allow}.`);
 }
 
+/** By this machine's own clock. */
+function every(ms: number, run: () => void): () => void {
+  const timer = setInterval(run, ms);
+  return () => clearInterval(timer);
+}
+
+/** Shows how many requests there are. */
+function showRequests(metrics: Metrics, admission: () => Admission | undefined): void {
+  metrics.gauge(
+    {
+      name: 'bazar_requests',
+      help: 'Requests without a body that are worked on, and those that wait until fewer are.',
+      labels: ['state'],
+    },
+    () => [
+      { labels: { state: 'under way' }, value: admission()?.underWay() ?? 0 },
+      { labels: { state: 'waiting' }, value: admission()?.waiting() ?? 0 },
+    ],
+  );
+}
+
 /** Bounds how many connections there are, and shows how many. */
 function boundConnections(
   app: FastifyInstance,
@@ -205,7 +228,7 @@ function boundConnections(
 export function createService(options: ServiceOptions): FastifyInstance {
   const { name, version = '0.0.0', randomId = randomUUID, ready = () => ({}) } = options;
   const { shortcut = () => undefined, shed = () => undefined, metrics = createMetrics() } = options;
-  const urgent = ['/health/', ...(options.urgent ?? [])];
+  const urgent = ['/health/', '/metrics', ...(options.urgent ?? [])];
   const { logger = createLogger(name, options.config.LOG_LEVEL, options.logStream) } = options;
   const logFailure = createFailureLog(logger, {
     ...(options.failureRepeatsMs !== undefined && { repeatsMs: options.failureRepeatsMs }),
@@ -228,7 +251,14 @@ export function createService(options: ServiceOptions): FastifyInstance {
       logFailure(failure, `${method} ${route}`, { reqId, method, url: route });
     },
   });
-  const pressure = createBackpressure({ now, defer: setImmediate });
+  /** Set as soon as there is a Fastify to let in to. */
+  let admission: Admission | undefined;
+  const pressure = createBackpressure({
+    now,
+    defer: setImmediate,
+    after,
+    isBackedUp: () => admission?.isBackedUp() ?? false,
+  });
   const isUrgent = (url: string) => urgent.some((path) => url.startsWith(path));
 
   /** Answers what is at hand or refused, without Fastify. */
@@ -239,9 +269,25 @@ export function createService(options: ServiceOptions): FastifyInstance {
 
   /** What every request comes to first. */
   function before(fastify: Handle): Handle {
+    const admitting = createAdmission({
+      handle: fastify,
+      refuse(failure, request, response) {
+        const { method = '' } = request;
+        const id = refuseAtOnce(failure, request, response, requestId);
+        answers.unmatched(failure.status);
+        logFailure(failure, method, { reqId: id, method });
+      },
+      isHeldUp: pressure.isAccepting,
+      now,
+      defer: setImmediate,
+      every,
+    });
+    admission = admitting;
     const pipelined = boundPipelines(
       (request, response) => {
-        if (response.socket !== null || !isEarly(request, response)) fastify(request, response);
+        if (response.socket === null && isEarly(request, response)) return;
+        if (isUrgent(request.url ?? '')) fastify(request, response);
+        else admitting.take(request, response);
       },
       { isClosing: () => isClosing },
     );
@@ -259,9 +305,15 @@ export function createService(options: ServiceOptions): FastifyInstance {
   const count = (status: number) => answers.unmatched(status);
   const app = bareApp(options, { randomId, logger, logFailure, before, count });
   const methodsOf = rememberRoutes(app);
+  app.server.on('connection', pressure.accepted);
   app.addHook('onRequest', everyAnswer);
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    admission?.answered(reply.raw);
+    done();
+  });
   parseBodies(app);
   boundConnections(app, pressure, metrics, { maxConnections, now });
+  showRequests(metrics, () => admission);
   app.addHook('preClose', (done) => {
     isClosing = true;
     // A connection that looks idle is closed, even if what it has sent waits to be read.

@@ -18,6 +18,21 @@ export interface SheddingOptions {
   readonly onRefusal: (refusal: Refusal, method: string, requestId: string) => void;
 }
 
+/** @returns the id of the request */
+export function refuseAtOnce(
+  failure: Failure,
+  request: IncomingMessage,
+  response: ServerResponse,
+  requestId: SheddingOptions['requestId'],
+): string {
+  noteAnswer(request);
+  const id = requestId(request);
+  const { status, headers, body } = problemAnswer(failure, id);
+  // As text it is sent with the headers in one piece.
+  response.writeHead(status, headers).end(body.toString());
+  return id;
+}
+
 /**
  * Turns a request away at a fraction of the cost of an answer: what is spent on those who are refused
  * is missing for the others (load shedding; Beyer et al., "Site Reliability Engineering", 2016,
@@ -30,11 +45,7 @@ export function turnAway({ shed, requestId, onRefusal }: SheddingOptions) {
     const { method = '', url = '', headers } = request;
     const refusal = headers.origin === undefined ? shed(method, url) : undefined;
     if (refusal === undefined) return false;
-    noteAnswer(request);
-    const id = requestId(request);
-    const { status, headers: answered, body } = problemAnswer(refusal.failure, id);
-    // As text it is sent with the headers in one piece.
-    response.writeHead(status, answered).end(body.toString());
+    const id = refuseAtOnce(refusal.failure, request, response, requestId);
     onRefusal(refusal, method, id);
     return true;
   };

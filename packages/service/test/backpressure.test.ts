@@ -19,13 +19,27 @@ class Line extends EventEmitter {
 /** A loop whose turns are ended by hand, and take as long as it is told. */
 function openLoop() {
   const clock = { now: 0 };
+  const backed = { up: false };
   let deferred: (() => void)[] = [];
+  let timers: { readonly at: number; readonly run: () => void }[] = [];
   const pressure: Backpressure = createBackpressure({
     now: () => clock.now,
     defer: (run) => deferred.push(run),
+    after(ms, run) {
+      timers.push({ at: clock.now + ms, run });
+      return () => undefined;
+    },
+    isBackedUp: () => backed.up,
   });
   return {
     pressure,
+    backed,
+    waitFor(ms: number) {
+      clock.now += ms;
+      const due = timers.filter(({ at }) => at <= clock.now);
+      timers = timers.filter((timer) => !due.includes(timer));
+      for (const { run } of due) run();
+    },
     turn(ms: number) {
       clock.now += ms;
       const due = deferred;
@@ -106,6 +120,54 @@ t.test('when Node reads on, or a connection ends, then the turn is kept', (t) =>
   gone.pause = () => t.fail('what has ended is left alone');
   pressure.rest(gone);
   t.notOk(pressure.isHigh());
+  t.end();
+});
+
+t.test('when enough was read already, then few are read from, and at a leisurely pace', (t) => {
+  const { pressure, backed, turn, waitFor, isWaiting } = openLoop();
+  backed.up = true;
+  pressure.arrived();
+  t.ok(pressure.isHigh(), 'nobody need have had a long turn');
+  const lines = linesOf(100);
+  for (const line of lines) pressure.rest(line);
+  turn(1);
+  t.equal(readOf(lines), 32);
+  t.notOk(isWaiting(), 'the loop is left to others');
+  waitFor(19);
+  t.notOk(isWaiting());
+  waitFor(1);
+  turn(1);
+  t.equal(readOf(lines), 64);
+  backed.up = false;
+  waitFor(20);
+  turn(1);
+  t.equal(readOf(lines), 100);
+  t.end();
+});
+
+t.test('when newcomers come, then turns are theirs, but not two times in a row', (t) => {
+  const { pressure, turn } = openLoop();
+  pressure.arrived();
+  turn(21);
+  const lines = linesOf(600);
+  for (const line of lines) pressure.rest(line);
+  pressure.accepted();
+  t.ok(pressure.isAccepting());
+  turn(1);
+  t.ok(pressure.isAccepting(), 'there may be more');
+  t.equal(readOf(lines), 0, 'nobody else is served');
+  pressure.accepted();
+  turn(1);
+  t.notOk(pressure.isAccepting(), 'their time is over');
+  pressure.accepted();
+  t.notOk(pressure.isAccepting(), 'whoever else comes');
+  turn(1);
+  t.not(readOf(lines), 0, 'the others have their turn');
+  pressure.accepted();
+  t.ok(pressure.isAccepting());
+  turn(0);
+  turn(0);
+  t.notOk(pressure.isAccepting(), 'nobody came any more');
   t.end();
 });
 

@@ -1,0 +1,218 @@
+import { once } from 'node:events';
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { type AddressInfo, connect, Socket } from 'node:net';
+import t from 'tap';
+import { createAdmission } from '../src/admission.js';
+import { createService } from '../src/create.js';
+
+const [most, mostPerTurn, mostWaiting] = [2048, 256, 20_000];
+
+/** A door whose clock and turns are moved by hand. */
+function openDoor() {
+  const clock = { now: 0 };
+  const state = { isHeldUp: false, looks: 0 };
+  const begun: (readonly [IncomingMessage, ServerResponse])[] = [];
+  const refused: string[] = [];
+  let deferred: (() => void)[] = [];
+  let look: (() => void) | undefined;
+  const admission = createAdmission({
+    handle: (request, response) => begun.push([request, response]),
+    refuse: ({ code, nothingDone }, request) =>
+      refused.push(`${request.url} ${code} ${nothingDone === true}`),
+    isHeldUp: () => state.isHeldUp,
+    now: () => clock.now,
+    defer: (run) => deferred.push(run),
+    every(_ms, run) {
+      look = run;
+      return () => {
+        look = undefined;
+      };
+    },
+  });
+  let last = 0;
+  return {
+    ...{ admission, begun, refused, state, clock },
+    ask(headers: IncomingMessage['headers'] = {}) {
+      const request = new IncomingMessage(new Socket());
+      last += 1;
+      request.url = `/${last}`;
+      Object.assign(request.headers, headers);
+      admission.take(request, new ServerResponse(request));
+      return request;
+    },
+    turn() {
+      const due = deferred;
+      deferred = [];
+      for (const run of due) run();
+    },
+    look: () => look?.(),
+    isLooking: () => look !== undefined,
+    isWaiting: () => deferred.length > 0,
+    /** The answers to so many of those that were begun first are there. */
+    answer(count: number) {
+      for (const [, response] of begun.splice(0, count)) admission.answered(response);
+    },
+  };
+}
+
+t.test('when too many come, then the others wait, and are let in in their order', (t) => {
+  const { admission, begun, ask, answer, turn, isWaiting } = openDoor();
+  for (let count = 0; count < most + 1200; count += 1) ask();
+  t.equal(begun.length, most);
+  t.equal(admission.underWay(), most);
+  t.equal(admission.waiting(), 1200);
+  t.ok(admission.isBackedUp());
+  answer(500);
+  t.equal(begun.length, most - 500, 'nothing is begun in the middle of other work');
+  turn();
+  t.equal(begun.length, most - 500 + mostPerTurn, 'nor everything in one turn');
+  turn();
+  t.equal(admission.underWay(), most);
+  t.notOk(admission.isBackedUp());
+  t.notOk(isWaiting(), 'then it rests until there is another answer');
+  t.equal(begun[most - 500]?.[0].url, `/${most + 1}`);
+  t.equal(begun.at(-1)?.[0].url, `/${most + 500}`);
+  t.end();
+});
+
+t.test('when an answer is there twice, then it counts once', (t) => {
+  const { admission, begun, ask } = openDoor();
+  ask();
+  ask();
+  const [first] = begun;
+  if (first === undefined) throw new Error('Nothing was begun.');
+  const [, response] = first;
+  admission.answered(response);
+  admission.answered(response);
+  response.emit('close');
+  t.equal(admission.underWay(), 1);
+  begun[1]?.[1].emit('close');
+  t.equal(admission.underWay(), 0, 'a client that hung up is not waited for');
+  t.end();
+});
+
+t.test('when a request has a body, then it is let in whoever waits', (t) => {
+  const { admission, begun, ask } = openDoor();
+  for (let count = 0; count < most + 1; count += 1) ask();
+  const withBody = ask({ 'content-length': '2' });
+  t.equal(begun.at(-1)?.[0], withBody);
+  ask({ 'content-length': '0' });
+  t.equal(admission.underWay(), most, 'and takes nobody a place');
+  t.equal(admission.waiting(), 2);
+  t.end();
+});
+
+t.test('when others come first, then nobody is let in meanwhile', (t) => {
+  const { admission, state, begun, ask, turn } = openDoor();
+  state.isHeldUp = true;
+  ask();
+  turn();
+  t.equal(begun.length, 0);
+  state.isHeldUp = false;
+  turn();
+  t.equal(begun.length, 1);
+  t.equal(admission.waiting(), 0);
+  t.end();
+});
+
+t.test('when a client has hung up before its turn, then nothing is begun for it', (t) => {
+  const { admission, begun, refused, clock, ask, answer, turn } = openDoor();
+  for (let count = 0; count < most; count += 1) ask();
+  const gone = ask();
+  gone.socket.destroy();
+  const ended = ask();
+  Object.defineProperty(ended.socket, 'readableEnded', { value: true });
+  const patient = ask({ 'x-timeout-ms': '1000' });
+  const impatient = ask({ 'x-timeout-ms': '300' });
+  clock.now += 400;
+  answer(4);
+  turn();
+  t.same(refused, [`${ended.url} overloaded true`]);
+  t.same(
+    begun.slice(most - 4).map(([{ headers }]) => headers['x-timeout-ms']),
+    ['600', '0'],
+    'what is left of their time',
+  );
+  t.same(
+    begun.slice(most - 4).map(([request]) => request),
+    [patient, impatient],
+  );
+  t.equal(admission.underWay(), most - 2);
+  t.end();
+});
+
+t.test('when nothing is answered any more, then those who wait are told so', (t) => {
+  const { admission, refused, clock, ask, look, isLooking } = openDoor();
+  for (let count = 0; count < most; count += 1) ask();
+  t.notOk(isLooking());
+  ask();
+  clock.now += 3000;
+  ask();
+  t.ok(isLooking());
+  clock.now += 2001;
+  look();
+  t.same(refused, [`/${most + 1} overloaded true`]);
+  clock.now += 3000;
+  look();
+  t.equal(refused.length, 2);
+  t.equal(admission.waiting(), 0);
+  t.notOk(isLooking());
+  t.end();
+});
+
+t.test('when more wait than there is room for, then who comes is refused', (t) => {
+  const { admission, refused, ask } = openDoor();
+  for (let count = 0; count < most + mostWaiting; count += 1) ask();
+  t.equal(refused.length, 0);
+  ask();
+  t.same(refused, [`/${most + mostWaiting + 1} overloaded true`]);
+  t.equal(admission.waiting(), mostWaiting);
+  t.end();
+});
+
+t.test('when a service has its hands full, then it says so, and forgets nobody', async (t) => {
+  const connections = 34;
+  const perConnection = 64;
+  const all = connections * perConnection;
+  let open: (() => void) | undefined;
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const app = createService({ name: 'stall', config: { LOG_LEVEL: 'silent' } });
+  app.get('/slow', async () => {
+    await gate;
+    return 'well';
+  });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  t.teardown(() => app.close());
+  const { port } = app.server.address() as AddressInfo;
+  const sockets = Array.from({ length: connections }, () => connect(port, '127.0.0.1'));
+  const answers = sockets.map(async (socket) => {
+    t.teardown(() => socket.destroy());
+    await once(socket, 'connect');
+    socket.write('GET /slow HTTP/1.1\r\nhost: stall\r\n\r\n'.repeat(perConnection));
+    let text = '';
+    for await (const chunk of socket) {
+      text += chunk;
+      const count = text.split('HTTP/1.1 200 ').length - 1;
+      if (count === perConnection) return count;
+    }
+    return 0;
+  });
+  const url = `http://127.0.0.1:${port}`;
+  async function figures() {
+    const text = await (await fetch(`${url}/metrics`)).text();
+    return [...text.matchAll(/^bazar_requests\{.*\} (\d+)$/gm)].map(([, value]) => Number(value));
+  }
+  let [underWay = 0, waiting = 0] = await figures();
+  while (underWay + waiting < all) [underWay = 0, waiting = 0] = await figures();
+  t.equal(underWay, most);
+  t.equal(waiting, all - most);
+  t.equal((await fetch(`${url}/health/live`)).status, 200, 'the health does not wait');
+  open?.();
+  t.same(
+    await Promise.all(answers),
+    answers.map(() => perConnection),
+  );
+  t.same(await figures(), [0, 0]);
+});
