@@ -105,6 +105,7 @@ async function run(plan: Visit): Promise<Visited> {
   }
 
   // To open thousands of connections takes a second in which nobody could ask for anything.
+  const openedFromMs = performance.now();
   const opening = Array.from({ length: connections }, open);
   await Promise.allSettled(opening.map(({ socket }) => once(socket, 'connect')));
   idle.push(...opening);
@@ -127,7 +128,8 @@ async function run(plan: Visit): Promise<Visited> {
       clearInterval(ticking);
       for (const { socket } of lines) socket.destroy();
       const { p50, p99, max } = latenciesOf(waits);
-      resolve({ ...counts, lateMs: latenciesOf(delays).p99, waits: { p50, p99, max } });
+      const openingMs = beganMs - openedFromMs;
+      resolve({ ...counts, openingMs, lateMs: latenciesOf(delays).p99, waits: { p50, p99, max } });
     }, tickMs);
   });
 }

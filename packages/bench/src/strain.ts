@@ -199,7 +199,8 @@ async function bearSurge(trial: Trial, kind: Kind): Promise<Surge> {
     goodPerSecond: during.served / seconds,
     during,
     memory: memory.end(),
-    recoveryMs: lastBad?.endedMs ?? 0,
+    // The surge began when its connections were open, and ended as much later.
+    recoveryMs: Math.max(0, (lastBad?.endedMs ?? 0) - during.openingMs),
   };
   await checked(kind === 'purchase' ? during : undefined, after);
   say(

@@ -34,6 +34,8 @@ export const Visited = Type.Object({
   kept: Type.Integer(),
   /** Any other answer, or a connection that broke. */
   failed: Type.Integer(),
+  /** How many milliseconds it took to open the connections, before anybody came. */
+  openingMs: Type.Number(),
   /** By how many milliseconds the crowd was late to send them, the 99th percentile. */
   lateMs: Type.Number(),
   /** Up to the answer of those who were served, in milliseconds from when they came. */
