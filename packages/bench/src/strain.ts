@@ -19,8 +19,8 @@ import { saysNothingCame, type Visited, visit } from './visit.js';
 const policy = {
   books: 4,
   slowClients: 1000,
-  /** Before they count: all of them have come, and what they ask at first is answered. */
-  slowClientsSettleMs: 3000,
+  /** Before they count all of them have come, and nothing is left to answer that they asked at first. */
+  settle: { lookMs: 500, deadlineMs: 120_000 },
   /** Of what the shop can carry, where nothing but the slow clients shall be in anybody's way. */
   easyShare: 0.5,
   surgeFactor: 3,
@@ -152,7 +152,7 @@ async function bearSlowClients(trial: Trial, rounds: number): Promise<Slowness> 
     alone.push((await goThrough(trial, 'mixed', { perSecond })).waits.p99);
     const slow = sendSlowClients(shop.url, policy.slowClients);
     try {
-      await sleep(policy.slowClientsSettleMs);
+      await settled(shop.url);
       const seen = await goThrough(trial, 'mixed', { perSecond });
       beside.push(seen.waits.p99);
       open = slow.open();
@@ -174,6 +174,26 @@ async function bearSlowClients(trial: Trial, rounds: number): Promise<Slowness> 
     open,
     ended,
   };
+}
+
+/**
+ * Resolves once no book is asked for any more.
+ *
+ * @throws BenchFailure when that does not come
+ */
+async function settled(url: string): Promise<void> {
+  const { lookMs, deadlineMs } = policy.settle;
+  const until = performance.now() + deadlineMs;
+  let before = Number.NaN;
+  while (performance.now() < until) {
+    await sleep(lookMs);
+    const figures = await (await fetch(`${url}/metrics`)).text();
+    const answers = /^bazar_http_requests_total\{route="\/info\/:item_id".*status="200"\} (\d+)$/m;
+    const now = Number(answers.exec(figures)?.[1]);
+    if (now === before) return;
+    before = now;
+  }
+  throw new BenchFailure('What slow clients had asked was never answered to the end.');
 }
 
 async function bearSurge(trial: Trial, kind: Kind): Promise<Surge> {
