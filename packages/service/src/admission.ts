@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '@bazar/contracts';
+import type { After } from '@bazar/contracts/internal';
 import { hasNoBody } from './bodies.js';
 import { timeoutOf } from './caller.js';
 import type { Handle } from './pipeline.js';
@@ -15,8 +16,7 @@ export interface AdmissionOptions {
   readonly now: () => number;
   /** Runs something once all that has arrived by now was read. */
   readonly defer: (run: () => void) => unknown;
-  /** Runs something again and again; returns what ends that. */
-  readonly every: (ms: number, run: () => void) => () => void;
+  readonly after: After;
 }
 
 const policy = {
@@ -68,12 +68,12 @@ interface Waiting {
  * and nobody may keep others out by it. So are the batches of other services, which all have one.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { handle, refuse, isHeldUp, now, defer, every } = options;
+  const { handle, refuse, isHeldUp, now, defer, after } = options;
   const queue = new Set<Waiting>();
   const begun = new WeakSet<ServerResponse>();
   let underWay = 0;
   let isDeferred = false;
-  let endLooking: (() => void) | undefined;
+  let isLooking = false;
 
   function begin(request: IncomingMessage, response: ServerResponse): void {
     underWay += 1;
@@ -111,7 +111,6 @@ export function createAdmission(options: AdmissionOptions): Admission {
       left -= 1;
       letIn(one);
     }
-    restIfIdle();
   }
 
   function letIn(one: Waiting): void {
@@ -133,19 +132,20 @@ export function createAdmission(options: AdmissionOptions): Admission {
   }
 
   /** Where nobody is let in any more, nobody hears otherwise that it was in vain. */
+  function lookSoon(): void {
+    if (isLooking) return;
+    isLooking = true;
+    after(policy.lookMs, look);
+  }
+
   function look(): void {
+    isLooking = false;
     const until = now() - policy.maxWaitMs;
     for (const one of queue) {
       if (one.since >= until) break;
       letIn(one);
     }
-    restIfIdle();
-  }
-
-  function restIfIdle(): void {
-    if (queue.size > 0) return;
-    endLooking?.();
-    endLooking = undefined;
+    if (queue.size > 0) lookSoon();
   }
 
   return {
@@ -158,7 +158,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
         refuse(crowded, request, response);
       } else {
         queue.add({ request, response, since: now() });
-        endLooking ??= every(policy.lookMs, look);
+        lookSoon();
         if (underWay < policy.maxUnderWay) admitSoon();
       }
     },

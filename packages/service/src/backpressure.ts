@@ -26,16 +26,15 @@ const policy = {
   turnMs: 20,
   /** How many connections are read from again in one turn: at first, at least, at most. */
   quota: { first: 256, least: 32, most: 4096 },
-  /**
-   * For how long a turn may be all for newcomers. Each goes through the event loop once for one of
-   * them (libuv accepts no more at a time), so without such turns whoever comes to a busy service
-   * waits for minutes; with longer ones, those who have given up and come again take the time of
-   * those who wait.
-   */
-  acceptMs: 2,
   /** How the quota grows after a turn that was short enough, and shrinks after one that was not. */
   grow: 1.25,
   shrink: 0.5,
+  /**
+   * For how long turns are all for newcomers. libuv accepts one of them per turn, so between long
+   * turns whoever comes to a busy service waits outside for seconds; with more time, those who have
+   * given up and come again take it from those who wait.
+   */
+  acceptMs: 2,
 };
 
 export interface Backpressure {
@@ -70,8 +69,8 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   let turnBeganAt: number | undefined;
   let wasLong = false;
   let hasEnded = false;
-  /** Whether one has come in this turn; and since when turns are all for them, or that they are not. */
   let hasNewcomer = false;
+  /** Since when turns are all for newcomers; `over` in the turn after those. */
   let accepting: { readonly since: number } | 'over' | undefined;
 
   function beginUnlessBegun(): void {

@@ -161,12 +161,6 @@ function unmatched(methods: readonly string[], reply: FastifyReply): Failure {
   return new Failure('method_not_allowed', `This path takes ${allow}.`);
 }
 
-/** By this machine's own clock. */
-function every(ms: number, run: () => void): () => void {
-  const timer = setInterval(run, ms);
-  return () => clearInterval(timer);
-}
-
 /** Shows how many requests there are. */
 function showRequests(metrics: Metrics, admission: () => Admission | undefined): void {
   metrics.gauge(
@@ -274,13 +268,13 @@ export function createService(options: ServiceOptions): FastifyInstance {
       refuse(failure, request, response) {
         const { method = '' } = request;
         const id = refuseAtOnce(failure, request, response, requestId);
-        answers.unmatched(failure.status);
+        count(failure.status);
         logFailure(failure, method, { reqId: id, method });
       },
       isHeldUp: pressure.isAccepting,
       now,
       defer: setImmediate,
-      every,
+      after,
     });
     admission = admitting;
     const pipelined = boundPipelines(

@@ -22,11 +22,9 @@ function openDoor() {
     isHeldUp: () => state.isHeldUp,
     now: () => clock.now,
     defer: (run) => deferred.push(run),
-    every(_ms, run) {
+    after(_ms, run) {
       look = run;
-      return () => {
-        look = undefined;
-      };
+      return () => undefined;
     },
   });
   let last = 0;
@@ -45,7 +43,11 @@ function openDoor() {
       deferred = [];
       for (const run of due) run();
     },
-    look: () => look?.(),
+    look() {
+      const due = look;
+      look = undefined;
+      due?.();
+    },
     isLooking: () => look !== undefined,
     isWaiting: () => deferred.length > 0,
     /** The answers to so many of those that were begun first are there. */
