@@ -48,7 +48,7 @@ export function parseBodies(app: FastifyInstance): void {
     'application/json',
     { parseAs: 'buffer' },
     (request, body, done) => {
-      if (body.length === 0 || request.is404) done(null, undefined);
+      if (body.length === 0) done(null, undefined);
       else if (isUtf8(body)) parseJson(request, body.toString('utf8'), done);
       else done(new Failure('malformed_request', 'The body is not valid UTF-8.'), undefined);
     },
@@ -56,10 +56,7 @@ export function parseBodies(app: FastifyInstance): void {
   app.addContentTypeParser('*', refuseBody);
 }
 
-/**
- * True when the headers announce no body. Fastify looks at the content type first, so the type of
- * a body that does not exist has to go before it is found wrong.
- */
+/** True when the headers announce no body. */
 export function hasNoBody(headers: IncomingMessage['headers']): boolean {
   const length = headers['content-length'];
   return headers['transfer-encoding'] === undefined && (length === undefined || length === '0');

@@ -81,12 +81,15 @@ const maxParamLength = 500;
 
 /** Headers of every answer, and what Node no longer refuses once we ask to do it ourselves. */
 const everyAnswer: onRequestHookHandler = (request, reply, done) => {
-  const { raw } = request;
+  const { raw, is404 } = request;
   const { headers } = raw;
   reply.header('x-request-id', request.id);
   reply.header('cache-control', 'no-store');
   reply.headers(securityHeaders);
-  if (headers['content-type'] !== undefined && hasNoBody(headers)) delete headers['content-type'];
+  // Fastify looks at the type first. That of a body which nobody takes must not be found wrong.
+  if (headers['content-type'] !== undefined && (is404 || hasNoBody(headers))) {
+    delete headers['content-type'];
+  }
   done(wrongTarget(raw));
 };
 
