@@ -1,11 +1,11 @@
 import { readMeasure } from '@bazar/simulation';
 import t from 'tap';
 import { cacheMutants } from './simulation/cache-mutants.js';
-import { runCacheStory } from './simulation/cache-story.js';
 import { type Case, forgeries } from './simulation/forgeries.js';
 import { breachesOf } from './simulation/laws.js';
 import { mutants } from './simulation/mutants.js';
 import { runStory } from './simulation/story.js';
+import { hireTellers, sumUp } from './simulation/tellers.js';
 
 // The whole shop in one process: the real use cases and stores of the three services over a
 // simulated network, simulated disks and a simulated clock, through kills, power losses, full and
@@ -15,24 +15,19 @@ import { runStory } from './simulation/story.js';
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
 const runs = readMeasure('RUNS', process.env['RUNS'], 300);
 /** A mutant that so many stories do not catch is taken for an honest build. */
-const maxMutantRuns = 3000;
-
+const mutantRuns = 3000;
 t.comment(`SEED=${seed} RUNS=${runs}`);
+const tellers = hireTellers();
+t.teardown(tellers.dismiss);
 
 t.test('when everything fails at random moments, then every promise is kept', async (t) => {
-  const sums: Record<string, number> = {};
-  let broken = 0;
-  for (let run = 0; run < runs; run += 1) {
-    const { seed: one, breaches, evidence } = await runStory(seed + run);
-    for (const [what, times] of Object.entries(evidence.counts))
-      sums[what] = (sums[what] ?? 0) + times;
-    if (breaches.length === 0) continue;
-    broken += 1;
-    t.fail(`SEED=${one} RUNS=1`, { breaches: breaches.slice(0, 10) });
-    if (broken === 10) break;
+  const stories = await tellers.tellAll('shop', seed, runs);
+  const broken = stories.filter(({ wrong }) => wrong.length > 0);
+  for (const { seed: one, wrong } of broken.slice(0, 10)) {
+    t.fail(`SEED=${one} RUNS=1`, { breaches: wrong.slice(0, 10) });
   }
-  t.comment(`${runs} stories: ${JSON.stringify(sums)}`);
-  t.equal(broken, 0, `SEED=${seed}: stories in which a promise was broken`);
+  t.comment(`${runs} stories: ${JSON.stringify(sumUp(stories))}`);
+  t.equal(broken.length, 0, `SEED=${seed}: stories in which a promise was broken`);
 });
 
 t.test('when a story is told twice, then it is the same to the last event', async (t) => {
@@ -65,40 +60,26 @@ t.test('when the evidence is forged, then the law that it breaks is named', asyn
 });
 
 t.test('when a rule of the protocol is broken, then some story shows it', async (t) => {
-  for (const [build, make] of Object.entries(mutants)) {
-    let caught: string | undefined;
-    for (let run = 0; run < maxMutantRuns && caught === undefined; run += 1) {
-      const { seed: one, breaches } = await runStory(seed + run, make);
-      const [first] = breaches;
-      if (first !== undefined) caught = `story ${run + 1} (seed ${one}): ${first.law}`;
-    }
-    t.ok(caught, `a shop ${build}`);
-    t.comment(`a shop ${build}: ${caught}`);
-  }
+  const caught = await tellers.catchAll('shop', seed, {
+    mutants: Object.keys(mutants),
+    runs: mutantRuns,
+  });
+  for (const [mutant, how] of caught) t.ok(how, `a shop ${mutant}: ${how}`);
 });
 
 t.test('when gateways keep what they read, then nobody is shown a stale stock', async (t) => {
-  const sums: Record<string, number> = {};
-  const stale: string[] = [];
-  for (let run = 0; run < runs; run += 1) {
-    const outcome = await runCacheStory(seed + run);
-    stale.push(...outcome.stale.map((sentence) => `SEED=${outcome.seed} RUNS=1: ${sentence}`));
-    for (const [what, times] of Object.entries(outcome.counts))
-      sums[what] = (sums[what] ?? 0) + times;
-  }
+  const stories = await tellers.tellAll('cache', seed, runs);
+  const stale = stories.flatMap(({ seed: one, wrong }) =>
+    wrong.map((sentence) => `SEED=${one} RUNS=1: ${sentence}`),
+  );
   t.same(stale.slice(0, 10), []);
-  t.comment(`${runs} stories of the cache: ${JSON.stringify(sums)}`);
+  t.comment(`${runs} stories of the cache: ${JSON.stringify(sumUp(stories))}`);
 });
 
 t.test('when a rule of the cache is broken, then somebody is shown a stale stock', async (t) => {
-  for (const [build, make] of Object.entries(cacheMutants)) {
-    let caught: string | undefined;
-    for (let run = 0; run < maxMutantRuns && caught === undefined; run += 1) {
-      const { seed: one, stale } = await runCacheStory(seed + run, make);
-      const [first] = stale;
-      if (first !== undefined) caught = `story ${run + 1} (seed ${one}): ${first}`;
-    }
-    t.ok(caught, `a shop ${build}`);
-    t.comment(`a shop ${build}: ${caught}`);
-  }
+  const caught = await tellers.catchAll('cache', seed, {
+    mutants: Object.keys(cacheMutants),
+    runs: mutantRuns,
+  });
+  for (const [mutant, how] of caught) t.ok(how, `a shop ${mutant}: ${how}`);
 });
