@@ -52,6 +52,11 @@ export interface Admission {
   isBackedUp(): boolean;
 }
 
+/** Whether there is no body that anybody reads. */
+function isWhole({ method, headers }: IncomingMessage): boolean {
+  return method === 'GET' || method === 'HEAD' || hasNoBody(headers);
+}
+
 interface Waiting {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -64,8 +69,8 @@ interface Waiting {
  * garbage collector, and it is done as well for those who hang up before their turn. Whoever waits
  * here has cost no more than the parsing of the request.
  *
- * A request with a body is let in at once: how long that takes to arrive is its client's business,
- * and nobody may keep others out by it. So are the batches of other services, which all have one.
+ * A request that has to be read to its end is let in at once: how long that takes is its client's
+ * business, and nobody may keep others out by it. So are the batches of other services.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
   const { handle, refuse, isHeldUp, now, defer, after } = options;
@@ -119,12 +124,15 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const { socket, headers } = request;
     if (socket.destroyed) return;
     const waitedMs = now() - since;
-    // Whoever has ended its side has most likely hung up, and others wait.
-    if (socket.readableEnded || waitedMs > policy.maxWaitMs) {
+    // Whoever has ended its side and had to wait has most likely hung up.
+    const isGone = socket.readableEnded && waitedMs > policy.lookMs;
+    const isLate = waitedMs > policy.maxWaitMs;
+    if (isGone || (isLate && headers.origin === undefined)) {
       refuse(crowded, request, response);
       return;
     }
-    const timeoutMs = timeoutOf(request);
+    // A page on another origin could not read that refusal, but can read that no time was left.
+    const timeoutMs = isLate ? 0 : timeoutOf(request);
     if (timeoutMs !== undefined) {
       headers['x-timeout-ms'] = String(Math.max(0, Math.floor(timeoutMs - waitedMs)));
     }
@@ -141,8 +149,15 @@ export function createAdmission(options: AdmissionOptions): Admission {
   function look(): void {
     isLooking = false;
     const until = now() - policy.maxWaitMs;
+    let left = policy.maxPerTurn;
     for (const one of queue) {
       if (one.since >= until) break;
+      if (left === 0) {
+        isLooking = true;
+        defer(look);
+        return;
+      }
+      left -= 1;
       letIn(one);
     }
     if (queue.size > 0) lookSoon();
@@ -150,7 +165,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
   return {
     take(request, response) {
-      if (!hasNoBody(request.headers)) {
+      if (!isWhole(request)) {
         handle(request, response);
       } else if (queue.size === 0 && underWay < policy.maxUnderWay && !isHeldUp()) {
         begin(request, response);

@@ -1,4 +1,5 @@
 import type { After } from '@bazar/contracts/internal';
+import { keepPaused, type Pausable } from './pause.js';
 
 export interface BackpressureOptions {
   /** Milliseconds on a clock that only goes forward. */
@@ -11,11 +12,9 @@ export interface BackpressureOptions {
 }
 
 /** What of a connection is needed here. */
-export interface Connection {
+export interface Connection extends Pausable {
   readonly destroyed: boolean;
-  pause(): unknown;
   resume(): unknown;
-  on(event: 'resume', listener: () => void): unknown;
 }
 
 const policy = {
@@ -69,6 +68,8 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   let turnBeganAt: number | undefined;
   let wasLong = false;
   let hasEnded = false;
+  /** Whether to read on has to wait, for enough was read already. */
+  let isPacing = false;
   let hasNewcomer = false;
   /** Since when turns are all for newcomers; `over` in the turn after those. */
   let accepting: { readonly since: number } | 'over' | undefined;
@@ -99,6 +100,8 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
       ? Math.max(least, Math.floor(quota * policy.shrink))
       : Math.min(most, Math.ceil(quota * policy.grow));
     const isSlow = isBackedUp();
+    // Whatever is read begins a turn, and would else set the pace itself.
+    if (isSlow && isPacing) return;
     let left = isSlow ? least : quota;
     for (const connection of resting) {
       if (left === 0) break;
@@ -108,8 +111,15 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
       connection.resume();
     }
     if (resting.size === 0) return;
-    if (isSlow) after(policy.turnMs, beginUnlessBegun);
-    else beginTurn();
+    if (!isSlow) {
+      beginTurn();
+      return;
+    }
+    isPacing = true;
+    after(policy.turnMs, () => {
+      isPacing = false;
+      beginUnlessBegun();
+    });
   }
 
   return {
@@ -130,10 +140,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
       connection.pause();
       if (!known.has(connection)) {
         known.add(connection);
-        // Node itself resumes a connection at times.
-        connection.on('resume', () => {
-          if (resting.has(connection)) connection.pause();
-        });
+        keepPaused(connection, () => resting.has(connection));
       }
       beginUnlessBegun();
     },

@@ -14,31 +14,34 @@ export interface ConnectionLimitOptions {
 export interface ConnectionLimit {
   /** How many newcomers were turned away. */
   refused(): number;
-  /** How many were ended, on which nothing was under way. */
+  /** How many were ended, on which nothing moved. */
   ended(): number;
 }
 
 const policy = {
   /** A look at all connections has to pay for more than one of those who come. */
   shareEnded: 1 / 128,
-  /** When nobody was idle, the next look waits for so long. */
+  /** When nobody could be spared, the next look waits for so long. */
   lookAgainMs: 100,
-  /** From this share of the limit on it is kept in mind since when each has been idle, to so long. */
+  /** From this share of the limit on it is kept in mind since when nothing moves on each. */
   shareWatched: 1 / 2,
   watchMs: 1000,
   linesMs: 10_000,
 };
 
 interface Mark {
-  readonly bytesRead: number;
+  /** How much has come and gone. */
+  readonly bytes: number;
   readonly look: number;
 }
 
 /**
  * Makes room where the limit of connections is met: those are ended that have been idle for the
- * longest, be they mute or kept alive, and a newcomer is turned away only if there are none. Without
- * that, whoever opens many and sends nothing shuts out everybody, health included. Requests cost
- * nothing of it: how long a connection has been idle is told by what it had sent at earlier looks.
+ * longest, be they mute or kept alive; after them those on which nothing has moved since an earlier
+ * look, though a body is still to come or an answer to be read; and a newcomer is turned away only
+ * if there are none. Without that, whoever opens many and sends or reads nothing shuts out
+ * everybody, health included. Nobody is ended whose answer is being made. Requests cost nothing of
+ * it: how long nothing has moved is told by the bytes that were counted at earlier looks.
  *
  * @param connections all that are open, in the order in which they came
  */
@@ -55,26 +58,31 @@ export function limitConnections(
   let refused = 0;
   let ended = 0;
 
-  /** Those with nothing under way, whoever has been so for the longest first. */
-  function idle(): Socket[] {
+  /** Those that can be spared, the idle before the others and whoever has been so longest first. */
+  function quiet(): Socket[] {
     looks += 1;
-    const found: { socket: Socket; since: number }[] = [];
+    const idle: { socket: Socket; since: number }[] = [];
+    const stuck: typeof idle = [];
     for (const socket of connections) {
-      // Of one that is paused something waits to be read.
-      if (socket.destroyed || socket.isPaused() || exchangeOn(socket) !== 'idle') continue;
-      const { bytesRead } = socket;
+      if (socket.destroyed) continue;
+      const exchange = exchangeOn(socket);
+      // Of an idle one that is paused something waits to be read.
+      if (exchange === 'answering' || (exchange === 'idle' && socket.isPaused())) continue;
+      const bytes = socket.bytesRead + socket.bytesWritten - socket.writableLength;
       const earlier = marks.get(socket);
-      const mark = earlier?.bytesRead === bytesRead ? earlier : { bytesRead, look: looks };
+      const mark = earlier?.bytes === bytes ? earlier : { bytes, look: looks };
       marks.set(socket, mark);
-      found.push({ socket, since: mark.look });
+      if (exchange === 'idle') idle.push({ socket, since: mark.look });
+      else if (mark.look < looks) stuck.push({ socket, since: mark.look });
     }
-    return found.sort((one, other) => one.since - other.since).map(({ socket }) => socket);
+    const bySince = (one: { since: number }, other: { since: number }) => one.since - other.since;
+    return [...idle.sort(bySince), ...stuck.sort(bySince)].map(({ socket }) => socket);
   }
 
   /** @returns whether there is room now */
   function makeRoom(newcomer: Socket): boolean {
     if (now() < lookAgainAt) return false;
-    const longest = idle()
+    const longest = quiet()
       .filter((socket) => socket !== newcomer)
       .slice(0, handful);
     if (longest.length === 0) lookAgainAt = now() + policy.lookAgainMs;
@@ -103,7 +111,7 @@ export function limitConnections(
     tell();
   });
   const watching = setInterval(() => {
-    if (connections.size > maxConnections * policy.shareWatched) idle();
+    if (connections.size > maxConnections * policy.shareWatched) quiet();
   }, policy.watchMs).unref();
   server.once('close', () => clearInterval(watching));
   return { refused: () => refused, ended: () => ended };

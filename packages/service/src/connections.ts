@@ -1,6 +1,6 @@
 /** What happens on a connection outside of Fastify: garbage, half-sent requests, the last minute. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Failure, type FailureCode } from '@bazar/contracts';
 import type { ConnectionError, FastifyInstance } from 'fastify';
@@ -13,6 +13,8 @@ const lingerMs = 1_000;
 /** While closing: how often connections are looked at, and what a body still arriving is given. */
 const sweepMs = 100;
 const arrivalMs = 2_000;
+/** While closing: how long a client may read nothing of its answer. */
+const unreadMs = 5_000;
 /** A connection on which nothing moves for so long, unread answers included, is given up. */
 const quietMs = 60_000;
 const maxHeaderBytes = 16 * 1024;
@@ -84,6 +86,11 @@ function refuseExpectation(requestId: RequestId, count: Count) {
 
 function refuseTunnel(requestId: RequestId, count: Count) {
   return (request: IncomingMessage, socket: Duplex): void => {
+    // As with garbage: behind a request that is being answered no answer says what is true.
+    if (!(socket instanceof Socket) || exchangeOn(socket) !== 'idle') {
+      socket.on('error', () => {}).destroy();
+      return;
+    }
     const failure = new Failure('method_not_allowed', 'This is no proxy.');
     endWith(socket, rawAnswer(failure, requestId(request), { allow: 'GET, HEAD, POST' }));
     count(failure.status);
@@ -93,17 +100,30 @@ function refuseTunnel(requestId: RequestId, count: Count) {
 /**
  * Ends the connections of a closing server. `server.close()` waits for every connection, closes
  * the idle ones only once and stops looking for half-sent requests; without this a mute or a slow
- * client would hold a stop until it is killed. Requests that have arrived are always answered.
+ * client would hold a stop until it is killed. Requests that have arrived are always answered, as
+ * long as their client reads.
  */
-function sweepWhileClosing(server: Server, connections: ReadonlySet<Socket>): NodeJS.Timeout {
-  let remainingSweeps = Math.ceil(arrivalMs / sweepMs);
+function sweepWhileClosing(connections: ReadonlySet<Socket>): NodeJS.Timeout {
+  const progress = new WeakMap<Socket, { readonly sent: number; readonly sweep: number }>();
+  let sweeps = 0;
+
+  function isUnread(socket: Socket): boolean {
+    const sent = socket.bytesWritten - socket.writableLength;
+    const last = progress.get(socket);
+    if (last?.sent === sent) return (sweeps - last.sweep) * sweepMs >= unreadMs;
+    progress.set(socket, { sent, sweep: sweeps });
+    return false;
+  }
+
   return setInterval(() => {
-    server.closeIdleConnections();
-    remainingSweeps -= 1;
+    sweeps += 1;
     for (const socket of connections) {
       const exchange = exchangeOn(socket);
-      const late = exchange === 'receiving' && remainingSweeps <= 0;
-      if (exchange === 'idle' || late) socket.destroy();
+      const isOver =
+        exchange === 'idle' ||
+        (exchange === 'receiving' && sweeps * sweepMs >= arrivalMs) ||
+        (exchange === 'sending' && isUnread(socket));
+      if (isOver) socket.destroy();
     }
   }, sweepMs);
 }
@@ -143,7 +163,12 @@ export function guardedServer(
     // A client may close its side behind its last request, as `nc -N` does, and still read the
     // answer; closing then would leave it with a book that it does not know of. Node closes the
     // connection behind the last answer.
-    Object.assign(server, { httpAllowHalfOpen: true });
+    Object.assign(server, {
+      httpAllowHalfOpen: true,
+      // Node takes a connection for idle whose answer was given, though not sent yet. A closing
+      // server calls this, and would cut the last answers short; the sweep does it instead.
+      closeIdleConnections: () => {},
+    });
     server.on('checkExpectation', refuseExpectation(requestId, count));
     server.on('connect', refuseTunnel(requestId, count));
     return server;
@@ -162,7 +187,7 @@ export function endConnections(app: FastifyInstance): Set<Socket> {
   });
   let sweeping: NodeJS.Timeout | undefined;
   app.addHook('preClose', (done) => {
-    sweeping = sweepWhileClosing(app.server, connections);
+    sweeping = sweepWhileClosing(connections);
     done();
   });
   // Hooks of this kind run once the server has closed.

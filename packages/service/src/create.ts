@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Failure, isMoney, moneyFormat, requestIdPattern } from '@bazar/contracts';
+import type { IncomingMessage } from 'node:http';
+import { Failure, health, isMoney, moneyFormat, requestIdPattern } from '@bazar/contracts';
 import fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -8,26 +8,24 @@ import fastify, {
   LogController,
   type onRequestHookHandler,
 } from 'fastify';
-import { type Admission, createAdmission } from './admission.js';
-import { after } from './after.js';
 import { countAnswers } from './answer-count.js';
-import { type Backpressure, createBackpressure } from './backpressure.js';
 import { hasNoBody, parseBodies } from './bodies.js';
 import { limitConnections } from './connection-limit.js';
 import { answerClientError, endConnections, guardedServer } from './connections.js';
 import { addDocs } from './docs.js';
+import { createEntrance, type Entrance } from './entrance.js';
 import { createFailureLog, type FailureLog } from './failure-log.js';
 import { addHealth, type Dependencies } from './health.js';
 import { createLogger } from './logger.js';
 import { malformed } from './malformed.js';
 import { createMetrics, type Metrics } from './metrics.js';
-import { boundPipelines, type Handle } from './pipeline.js';
+import type { Handle } from './pipeline.js';
 import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
 import { addScrape } from './scrape.js';
 import { securityHeaders } from './security-headers.js';
-import { refuseAtOnce, type Shed, turnAway } from './shedding.js';
-import { type Shortcut, takeShortcut } from './shortcut.js';
+import type { Shed } from './shedding.js';
+import type { Shortcut } from './shortcut.js';
 import { wrongTarget } from './target.js';
 
 export interface ServiceOptions {
@@ -65,8 +63,8 @@ export interface ServiceOptions {
   /** Who is turned away while there is too much to do; nobody unless told. */
   readonly shed?: Shed;
   /**
-   * What the paths of other services' calls begin with, which do not wait for their turn while there
-   * is too much to do; those of the health and of the figures never do.
+   * The paths of other services' calls that do not wait for their turn while there is too much to
+   * do; those of the health and of the figures never do.
    */
   readonly urgent?: readonly string[];
   /** Repeats of a failure are counted for so long before they are logged; 10 s unless told. */
@@ -104,6 +102,7 @@ function requestIds(randomId: () => string) {
 /** What an app is made with besides its options. */
 interface Around {
   readonly randomId: () => string;
+  readonly requestId: (request: IncomingMessage) => string;
   readonly logger: FastifyBaseLogger;
   readonly logFailure: FailureLog;
   readonly before: (queue: Handle) => Handle;
@@ -114,9 +113,8 @@ interface Around {
 /** Fastify itself, with every default that coerces, trusts or logs too much turned off. */
 function bareApp(
   options: ServiceOptions,
-  { randomId, logger, logFailure, before, count }: Around,
+  { randomId, requestId, logger, logFailure, before, count }: Around,
 ): FastifyInstance {
-  const requestId = requestIds(randomId);
   const limits = {
     requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
     connectionsCheckingIntervalMs: options.connectionsCheckingIntervalMs ?? 2_000,
@@ -165,7 +163,7 @@ function unmatched(methods: readonly string[], reply: FastifyReply): Failure {
 }
 
 /** Shows how many requests there are. */
-function showRequests(metrics: Metrics, admission: () => Admission | undefined): void {
+function showRequests(metrics: Metrics, entrance: Pick<Entrance, 'underWay' | 'waiting'>): void {
   metrics.gauge(
     {
       name: 'bazar_requests',
@@ -173,8 +171,8 @@ function showRequests(metrics: Metrics, admission: () => Admission | undefined):
       labels: ['state'],
     },
     () => [
-      { labels: { state: 'under way' }, value: admission()?.underWay() ?? 0 },
-      { labels: { state: 'waiting' }, value: admission()?.waiting() ?? 0 },
+      { labels: { state: 'under way' }, value: entrance.underWay() },
+      { labels: { state: 'waiting' }, value: entrance.waiting() },
     ],
   );
 }
@@ -182,7 +180,7 @@ function showRequests(metrics: Metrics, admission: () => Admission | undefined):
 /** Bounds how many connections there are, and shows how many. */
 function boundConnections(
   app: FastifyInstance,
-  pressure: Pick<Backpressure, 'resting'>,
+  entrance: Pick<Entrance, 'resting'>,
   metrics: Metrics,
   limits: { readonly maxConnections: number; readonly now: () => number },
 ): void {
@@ -199,7 +197,7 @@ function boundConnections(
     },
     () => [
       { labels: { state: 'open' }, value: connections.size },
-      { labels: { state: 'resting' }, value: pressure.resting() },
+      { labels: { state: 'resting' }, value: entrance.resting() },
     ],
   );
   metrics.counter(
@@ -225,97 +223,36 @@ function boundConnections(
 export function createService(options: ServiceOptions): FastifyInstance {
   const { name, version = '0.0.0', randomId = randomUUID, ready = () => ({}) } = options;
   const { shortcut = () => undefined, shed = () => undefined, metrics = createMetrics() } = options;
-  const urgent = ['/health/', '/metrics', ...(options.urgent ?? [])];
   const { logger = createLogger(name, options.config.LOG_LEVEL, options.logStream) } = options;
+  const { maxConnections = 10_000, now = () => performance.now() } = options;
   const logFailure = createFailureLog(logger, {
     ...(options.failureRepeatsMs !== undefined && { repeatsMs: options.failureRepeatsMs }),
   });
-  const { maxConnections = 10_000, now = () => performance.now() } = options;
   const requestId = requestIds(randomId);
-  let isClosing = false;
-  const isRead = takeShortcut({
-    // A closing service tells every caller that this was the last answer on its connection.
-    shortcut: (url) => (isClosing ? undefined : shortcut(url)),
-    requestId,
-    count: (route, status) => answers.early('GET', route, status),
-  });
-  const isTurnedAway = turnAway({
-    // What has arrived at a closing service is answered.
-    shed: (method, url) => (isClosing ? undefined : shed(method, url)),
-    requestId,
-    onRefusal({ failure, route }, method, reqId) {
-      answers.early(method, route, failure.status);
-      logFailure(failure, `${method} ${route}`, { reqId, method, url: route });
-    },
-  });
-  /** Set as soon as there is a Fastify to let in to. */
-  let admission: Admission | undefined;
-  const pressure = createBackpressure({
-    now,
-    defer: setImmediate,
-    after,
-    isBackedUp: () => admission?.isBackedUp() ?? false,
-  });
-  const isUrgent = (url: string) => urgent.some((path) => url.startsWith(path));
-
-  /** Answers what is at hand or refused, without Fastify. */
-  function isEarly(request: IncomingMessage, response: ServerResponse): boolean {
-    // To refuse what is at hand would cost as much as to answer it.
-    return isRead(request, response) || isTurnedAway(request, response);
-  }
-
-  /** What every request comes to first. */
-  function before(fastify: Handle): Handle {
-    const admitting = createAdmission({
-      handle: fastify,
-      refuse(failure, request, response) {
-        const { method = '' } = request;
-        const id = refuseAtOnce(failure, request, response, requestId);
-        count(failure.status);
-        logFailure(failure, method, { reqId: id, method });
-      },
-      isHeldUp: pressure.isAccepting,
-      now,
-      defer: setImmediate,
-      after,
-    });
-    admission = admitting;
-    const pipelined = boundPipelines(
-      (request, response) => {
-        if (response.socket === null && isEarly(request, response)) return;
-        if (isUrgent(request.url ?? '')) fastify(request, response);
-        else admitting.take(request, response);
-      },
-      { isClosing: () => isClosing },
-    );
-    return (request, response) => {
-      const { url = '', socket } = request;
-      if (!isClosing && !isUrgent(url)) {
-        pressure.arrived();
-        if (pressure.isHigh()) response.once('close', () => pressure.rest(socket));
-      }
-      // A response without a socket stands behind others of its connection, and waits with them.
-      if (response.socket === null || !isEarly(request, response)) pipelined(request, response);
-    };
-  }
-
   const count = (status: number) => answers.unmatched(status);
-  const app = bareApp(options, { randomId, logger, logFailure, before, count });
+  const entrance = createEntrance({
+    shortcut,
+    shed,
+    urgent: [...Object.values(health).map(({ url }) => url), '/metrics', ...(options.urgent ?? [])],
+    requestId,
+    logFailure,
+    count,
+    countEarly: (...answer) => answers.early(...answer),
+    now,
+  });
+  const { before } = entrance;
+  const app = bareApp(options, { randomId, requestId, logger, logFailure, before, count });
   const methodsOf = rememberRoutes(app);
-  app.server.on('connection', pressure.accepted);
+  app.server.on('connection', entrance.accepted);
   app.addHook('onRequest', everyAnswer);
   app.addHook('onSend', (_request, reply, _payload, done) => {
-    admission?.answered(reply.raw);
+    entrance.answered(reply.raw);
     done();
   });
   parseBodies(app);
-  boundConnections(app, pressure, metrics, { maxConnections, now });
-  showRequests(metrics, () => admission);
-  app.addHook('preClose', (done) => {
-    isClosing = true;
-    // A connection that looks idle is closed, even if what it has sent waits to be read.
-    pressure.end(done);
-  });
+  boundConnections(app, entrance, metrics, { maxConnections, now });
+  showRequests(metrics, entrance);
+  app.addHook('preClose', (done) => entrance.end(done));
   app.addHook('onClose', (_app, done) => {
     logFailure.flush();
     done();

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { keepPaused } from './pause.js';
 
 /** Works on one request; the answer is given once the response closes. */
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void;
@@ -90,11 +91,8 @@ function openPipeline(socket: Socket, shared: Shared): Handle {
     if (held.length === 0) socket.resume();
   }
 
-  // Node itself resumes a connection whenever a request on it was read to its end. To pause it again
-  // is safe: a request is held only behind others, whose bodies have therefore all arrived.
-  socket.on('resume', () => {
-    if (held.length > 0) socket.pause();
-  });
+  // A request is held only behind others, whose bodies have therefore all arrived.
+  keepPaused(socket, () => held.length > 0);
 
   socket.once('close', () => {
     shared.held -= held.length;

@@ -1,5 +1,9 @@
 import type { FastifyInstance } from 'fastify';
+import { after } from './after.js';
 import type { Metrics } from './metrics.js';
+
+/** Between the end of a scrape and the next one, so that nobody can keep a service busy by them. */
+const pauseMs = 100;
 
 const schema = {
   operationId: 'metrics',
@@ -14,17 +18,22 @@ const schema = {
 };
 
 /**
- * `GET /metrics` in Prometheus' text form. A scrape takes milliseconds: whoever asks while one is under
- * way gets the same figures.
+ * `GET /metrics` in Prometheus' text form. A scrape takes milliseconds: whoever asks too soon after the
+ * last one waits for a moment, and all who wait get the same figures.
  */
 export function addScrape(app: FastifyInstance, metrics: Metrics): void {
-  let underWay: Promise<string> | undefined;
+  let next: Promise<string> | undefined;
+  let last: Promise<unknown> = Promise.resolve();
 
   function scrape(): Promise<string> {
-    underWay ??= metrics.scrape().finally(() => {
-      underWay = undefined;
+    next ??= last.then(() => {
+      next = undefined;
+      const scraped = metrics.scrape();
+      const pause = () => new Promise<void>((resolve) => after(pauseMs, resolve));
+      last = scraped.then(pause, pause);
+      return scraped;
     });
-    return underWay;
+    return next;
   }
 
   app.register((scope, _options, done) => {

@@ -30,9 +30,10 @@ function openDoor() {
   let last = 0;
   return {
     ...{ admission, begun, refused, state, clock },
-    ask(headers: IncomingMessage['headers'] = {}) {
+    ask(headers: IncomingMessage['headers'] = {}, method = 'POST') {
       const request = new IncomingMessage(new Socket());
       last += 1;
+      request.method = method;
       request.url = `/${last}`;
       Object.assign(request.headers, headers);
       admission.take(request, new ServerResponse(request));
@@ -99,8 +100,9 @@ t.test('when a request has a body, then it is let in whoever waits', (t) => {
   const withBody = ask({ 'content-length': '2' });
   t.equal(begun.at(-1)?.[0], withBody);
   ask({ 'content-length': '0' });
+  ask({ 'content-length': '2' }, 'GET');
   t.equal(admission.underWay(), most, 'and takes nobody a place');
-  t.equal(admission.waiting(), 2);
+  t.equal(admission.waiting(), 3, 'but nobody reads the body of a GET');
   t.end();
 });
 
@@ -140,6 +142,44 @@ t.test('when a client has hung up before its turn, then nothing is begun for it'
     [patient, impatient],
   );
   t.equal(admission.underWay(), most - 2);
+  t.end();
+});
+
+t.test('when a client has ended its side and need not wait, then it is let in', (t) => {
+  const { begun, refused, state, ask, turn } = openDoor();
+  state.isHeldUp = true;
+  const ended = ask();
+  Object.defineProperty(ended.socket, 'readableEnded', { value: true });
+  state.isHeldUp = false;
+  turn();
+  t.equal(begun[0]?.[0], ended);
+  t.same(refused, []);
+  t.end();
+});
+
+t.test('when a page on another origin has waited in vain, then it can read why', (t) => {
+  const { begun, refused, clock, ask, look } = openDoor();
+  for (let count = 0; count < most; count += 1) ask();
+  const page = ask({ origin: 'https://shop.example' });
+  clock.now += 5001;
+  look();
+  t.same(refused, [], 'a refusal here has no header that lets it');
+  t.equal(begun.at(-1)?.[0], page);
+  t.equal(page.headers['x-timeout-ms'], '0', 'and nothing is begun for it');
+  t.end();
+});
+
+t.test('when many have waited in vain, then they are not told so in one turn', (t) => {
+  const { refused, clock, ask, look, turn, isLooking, isWaiting } = openDoor();
+  for (let count = 0; count < most + 600; count += 1) ask();
+  clock.now += 5001;
+  look();
+  t.equal(refused.length, mostPerTurn);
+  turn();
+  t.equal(refused.length, 2 * mostPerTurn);
+  turn();
+  t.equal(refused.length, 600);
+  t.notOk(isLooking() || isWaiting());
   t.end();
 });
 

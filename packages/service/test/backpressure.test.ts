@@ -14,6 +14,9 @@ class Line extends EventEmitter {
     this.isRead = true;
     this.emit('resume');
   }
+  isPaused() {
+    return !this.isRead;
+  }
 }
 
 /** A loop whose turns are ended by hand, and take as long as it is told. */
@@ -133,7 +136,10 @@ t.test('when enough was read already, then few are read from, and at a leisurely
   turn(1);
   t.equal(readOf(lines), 32);
   t.notOk(isWaiting(), 'the loop is left to others');
-  waitFor(19);
+  for (let count = 0; count < 32; count += 1) pressure.arrived();
+  turn(1);
+  t.equal(readOf(lines), 32, 'whatever comes of them');
+  waitFor(18);
   t.notOk(isWaiting());
   waitFor(1);
   turn(1);

@@ -104,6 +104,28 @@ t.test('when a connection was used meanwhile, then one that was not is ended', a
   }
 });
 
+t.test('when bodies do not come and answers are not read, then they make room too', async (t) => {
+  let time = 0;
+  const { dial, figure } = await listening(t, { ...clock(), maxConnections: 3, now: () => time });
+  const head = 'Host: a\r\nContent-Type: application/json\r\nContent-Length: 9';
+  const stuck = [await dial(), await dial(), await dial()];
+  for (const { socket, until } of stuck) {
+    socket.write(`POST /wares HTTP/1.1\r\n${head}\r\nExpect: 100-continue\r\n\r\n`);
+    await until('100 Continue');
+  }
+  // The first look finds that something has moved on each of them.
+  const early = await dial();
+  await once(early.socket, 'close');
+  t.equal(await figure('bazar_connections_refused_total'), 1);
+  time += 1000;
+  const later = await dial();
+  later.socket.write(health);
+  await later.until('"ok"');
+  const [first] = stuck;
+  if (first && !first.isClosed()) await once(first.socket, 'close');
+  t.equal(await figure('bazar_connections_ended_total'), 1);
+});
+
 t.test('when all connections are at work, then the newcomer is turned away', async (t) => {
   let open = () => {};
   const opened = new Promise<void>((resolve) => {

@@ -762,6 +762,31 @@ t.test('when a client sends and never reads, then nobody else has to wait for it
   t.equal(most, 64);
 });
 
+t.test('when a body comes behind requests that wait, then it waits with them', async (t) => {
+  const { wait, reached, open: openGate } = gate();
+  const app = open(t, { wait });
+  const sockets: Socket[] = [];
+  app.server.on('connection', (socket) => sockets.push(socket));
+  const port = await listen(app);
+  const { socket } = dial(port);
+  const length = 32_000_000;
+  const head = ['Host: a', 'Content-Type: application/json', `Content-Length: ${length}`];
+  // In one piece, so that the first of those that wait is paused while the body is being read.
+  socket.write(
+    `${'POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(66)}POST /wares HTTP/1.1\r\n${head.join('\r\n')}\r\n\r\n{`,
+  );
+  await reached;
+  socket.write(Buffer.alloc(length - 1, ' '));
+  for (let asked = 0; asked < 50; asked += 1) {
+    const response = await fetch(`http://127.0.0.1:${port}/wares/2`);
+    await response.arrayBuffer();
+  }
+  const bytesRead = sockets[0]?.bytesRead ?? 0;
+  t.ok(bytesRead < 1_000_000, `${bytesRead} bytes were read`);
+  socket.destroy();
+  openGate();
+});
+
 t.test('when a client with requests on their way is gone, then they are not begun', async (t) => {
   let begun = 0;
   const { wait, reached, open: openGate } = gate();
@@ -814,14 +839,16 @@ t.test('when a body is refused while it is sent, then the caller can read why', 
 t.test(
   'when garbage follows a request that is being answered, then it is not its answer',
   async (t) => {
-    const { wait, reached, open: openGate } = gate();
-    const port = await listen(open(t, { wait }));
-    const { socket, closed } = dial(port);
-    socket.write('POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n');
-    await reached;
-    socket.write('garbage\r\n\r\n');
-    t.equal(await closed(), '', 'no answer says what is true: unknown');
-    openGate();
+    for (const garbage of ['garbage\r\n\r\n', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n']) {
+      const { wait, reached, open: openGate } = gate();
+      const port = await listen(open(t, { wait }));
+      const { socket, closed } = dial(port);
+      socket.write('POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n');
+      await reached;
+      socket.write(garbage);
+      t.equal(await closed(), '', 'no answer says what is true: unknown');
+      openGate();
+    }
   },
 );
 
@@ -858,6 +885,35 @@ t.test(
     t.match(await busy.closed(), /200 OK.*\{"bought":2\}$/s);
     await closing;
     await t.rejects(fetch(`http://127.0.0.1:${port}/`), 'nobody listens any more');
+  },
+);
+
+t.test(
+  'when a service closes, then a slow reader is waited for, and a deaf one is not',
+  async (t) => {
+    const bytes = 16_000_000;
+    const app = createService({ name: 'slow', config: { LOG_LEVEL: 'silent' } });
+    app.get('/large', () => Buffer.alloc(bytes, 'x'));
+    app.get('/small', () => 'small');
+    const port = await listen(app);
+    const idle = dial(port);
+    const [slow, deaf] = [dial(port), dial(port)];
+    for (const { socket } of [slow, deaf]) {
+      socket.write('GET /large HTTP/1.1\r\nHost: a\r\n\r\n');
+      await once(socket, 'data');
+      socket.pause();
+    }
+    idle.socket.write('GET /small HTTP/1.1\r\nHost: a\r\n\r\n');
+    await idle.until('small');
+    const closing = app.close();
+    await idle.closed();
+    slow.socket.resume();
+    const [headers = '', body] = (await slow.closed()).split('\r\n\r\n');
+    t.match(headers, /200 OK/);
+    t.equal(body?.length, bytes, 'to the last byte');
+    await closing;
+    deaf.socket.resume();
+    t.ok((await deaf.closed()).length < bytes);
   },
 );
 

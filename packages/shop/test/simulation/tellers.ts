@@ -1,10 +1,8 @@
-import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Story, Told } from './teller.js';
 
 export interface Tellers {
-  tell(story: Story): Promise<Told>;
   /** Stories with these seeds, in the order of the seeds. */
   tellAll(kind: Story['kind'], seed: number, runs: number): Promise<Told[]>;
   /**
@@ -16,6 +14,7 @@ export interface Tellers {
     seed: number,
     hunt: { readonly mutants: readonly string[]; readonly runs: number },
   ): Promise<Map<string, string | undefined>>;
+  /** @throws Error when a thread has ended before, with the seed of its story */
   dismiss(): Promise<void>;
 }
 
@@ -28,6 +27,12 @@ export function sumUp(stories: readonly Told[]): Record<string, number> {
   return sums;
 }
 
+interface Job {
+  readonly story: Story;
+  resolve(told: Told): void;
+  reject(error: Error): void;
+}
+
 /**
  * Threads that tell stories, one for each core. Not only for the sake of the cores: a test file has
  * hooks on every promise (by which tap knows whose an uncaught error is), and a story makes hundreds
@@ -35,38 +40,55 @@ export function sumUp(stories: readonly Told[]): Record<string, number> {
  */
 export function hireTellers(): Tellers {
   const workers = new Set<Worker>();
-  const free = Array.from({ length: availableParallelism() }, recruit);
-  const waiting: ((worker: Worker) => void)[] = [];
+  const free: Worker[] = [];
+  const waiting: Job[] = [];
+  const underWay = new Map<Worker, Job>();
+  /** An error that nobody caught, which is the end of its thread: the others stop too. */
+  let failure: Error | undefined;
 
-  function recruit(): Worker {
+  function recruit(): void {
     const worker = new Worker(new URL('./teller.ts', import.meta.url));
+    worker.on('message', (told: Told) => {
+      underWay.get(worker)?.resolve(told);
+      underWay.delete(worker);
+      free.push(worker);
+      assign();
+    });
+    worker.on('error', (error) => lose(worker, error));
+    worker.on('exit', () => lose(worker, new Error('The thread has ended.')));
     workers.add(worker);
-    return worker;
+    free.push(worker);
   }
 
-  async function hire(): Promise<Worker> {
-    return free.pop() ?? new Promise((resolve) => waiting.push(resolve));
+  function lose(worker: Worker, cause: Error): void {
+    if (!workers.delete(worker)) return;
+    const job = underWay.get(worker);
+    const { kind, seed, mutant = 'that is honest' } = job?.story ?? {};
+    const message = `SEED=${seed} RUNS=1: a story (${kind}) of a build ${mutant} has no end`;
+    failure ??= new Error(message, { cause });
+    for (const { reject } of [...underWay.values(), ...waiting.splice(0)]) reject(failure);
   }
 
-  function release(worker: Worker): void {
-    const next = waiting.shift();
-    if (next === undefined) free.push(worker);
-    else next(worker);
-  }
-
-  async function tell(story: Story): Promise<Told> {
-    const worker = await hire();
-    worker.postMessage(story);
-    try {
-      const [told] = await once(worker, 'message');
-      release(worker);
-      return told;
-    } catch (error) {
-      // An error that nobody caught was the end of the thread.
-      workers.delete(worker);
-      release(recruit());
-      throw error;
+  function assign(): void {
+    while (failure === undefined && waiting.length > 0) {
+      const worker = free.pop();
+      if (worker === undefined) return;
+      const job = waiting.shift();
+      if (job === undefined) return;
+      underWay.set(worker, job);
+      worker.postMessage(job.story);
     }
+  }
+
+  function tell(story: Story): Promise<Told> {
+    return new Promise((resolve, reject) => {
+      if (failure !== undefined) {
+        reject(failure);
+        return;
+      }
+      waiting.push({ story, resolve, reject });
+      assign();
+    });
   }
 
   async function giveAway(
@@ -81,8 +103,9 @@ export function hireTellers(): Tellers {
     return undefined;
   }
 
+  for (let core = 0; core < availableParallelism(); core += 1) recruit();
+
   return {
-    tell,
     tellAll: (kind, seed, runs) =>
       Promise.all(Array.from({ length: runs }, (_, run) => tell({ kind, seed: seed + run }))),
     async catchAll(kind, seed, { mutants, runs }) {
@@ -92,7 +115,10 @@ export function hireTellers(): Tellers {
       return new Map(await Promise.all(caught));
     },
     async dismiss() {
-      await Promise.all([...workers].map((worker) => worker.terminate()));
+      const all = [...workers];
+      workers.clear();
+      await Promise.all(all.map((worker) => worker.terminate()));
+      if (failure !== undefined) throw failure;
     },
   };
 }

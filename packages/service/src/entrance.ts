@@ -1,0 +1,126 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type Admission, createAdmission } from './admission.js';
+import { after } from './after.js';
+import { type Backpressure, createBackpressure } from './backpressure.js';
+import type { FailureLog } from './failure-log.js';
+import { boundPipelines, type Handle } from './pipeline.js';
+import { refuseAtOnce, type Shed, turnAway } from './shedding.js';
+import { type Shortcut, takeShortcut } from './shortcut.js';
+
+export interface EntranceOptions {
+  readonly shortcut: Shortcut;
+  readonly shed: Shed;
+  /** Paths that neither wait nor are turned away. */
+  readonly urgent: readonly string[];
+  readonly requestId: (request: IncomingMessage) => string;
+  readonly logFailure: FailureLog;
+  /** Is told the status of an answer that belongs to no route. */
+  readonly count: (status: number) => void;
+  /** Is told of an answer to a request for a route that did not come to it. */
+  readonly countEarly: (method: string, route: string, status: number) => void;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly now: () => number;
+}
+
+/** What every request comes to before Fastify. */
+export interface Entrance
+  extends Pick<Backpressure, 'accepted' | 'resting'>,
+    Pick<Admission, 'answered' | 'underWay' | 'waiting'> {
+  /** What a server calls with its requests, so that those which are let in come to Fastify. */
+  before(fastify: Handle): Handle;
+  /** From now on whatever arrives is let in; calls back once what had been sent before was read. */
+  end(done: () => void): void;
+}
+
+/**
+ * Four steps: a connection may have to rest before it is read on (backpressure), what is at hand or
+ * refused is answered here (shortcut, shedding), of one connection not too much is worked on at a
+ * time (pipelines), nor of all together (admission).
+ */
+export function createEntrance(options: EntranceOptions): Entrance {
+  const { requestId, logFailure, count, countEarly, now } = options;
+  const urgent = new Set(options.urgent);
+  let isClosing = false;
+  const isRead = takeShortcut({
+    // A closing service tells every caller that this was the last answer on its connection.
+    shortcut: (url) => (isClosing ? undefined : options.shortcut(url)),
+    requestId,
+    count: (route, status) => countEarly('GET', route, status),
+  });
+  const isTurnedAway = turnAway({
+    // What has arrived at a closing service is answered.
+    shed: (method, url) => (isClosing ? undefined : options.shed(method, url)),
+    requestId,
+    onRefusal({ failure, route }, method, reqId) {
+      countEarly(method, route, failure.status);
+      logFailure(failure, `${method} ${route}`, { reqId, method, url: route });
+    },
+  });
+  /** Set as soon as there is a Fastify to let in to. */
+  let fastify: Handle = () => undefined;
+  const pressure: Backpressure = createBackpressure({
+    now,
+    defer: setImmediate,
+    after,
+    isBackedUp: () => admission.isBackedUp(),
+  });
+  const admission = createAdmission({
+    handle: (request, response) => fastify(request, response),
+    refuse(failure, request, response) {
+      const { method = '' } = request;
+      const reqId = refuseAtOnce(failure, request, response, requestId);
+      count(failure.status);
+      logFailure(failure, method, { reqId, method });
+    },
+    isHeldUp: pressure.isAccepting,
+    now,
+    defer: setImmediate,
+    after,
+  });
+  const pipelined = boundPipelines(
+    (request, response) => {
+      if (response.socket === null && isEarly(request, response)) return;
+      if (isUrgent(request)) fastify(request, response);
+      else admission.take(request, response);
+    },
+    { isClosing: () => isClosing },
+  );
+
+  function isUrgent({ url = '' }: IncomingMessage): boolean {
+    const end = url.indexOf('?');
+    return urgent.has(end < 0 ? url : url.slice(0, end));
+  }
+
+  /** Answers what is at hand or refused, without Fastify. */
+  function isEarly(request: IncomingMessage, response: ServerResponse): boolean {
+    // To refuse what is at hand would cost as much as to answer it.
+    return isRead(request, response) || isTurnedAway(request, response);
+  }
+
+  function enter(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    if (!isClosing && !isUrgent(request)) {
+      pressure.arrived();
+      if (pressure.isHigh()) response.once('close', () => pressure.rest(socket));
+    }
+    // A response without a socket stands behind others of its connection, and waits with them.
+    if (response.socket === null || !isEarly(request, response)) pipelined(request, response);
+  }
+
+  return {
+    accepted: pressure.accepted,
+    resting: pressure.resting,
+    answered: admission.answered,
+    underWay: admission.underWay,
+    waiting: admission.waiting,
+    before(handle) {
+      fastify = handle;
+      return enter;
+    },
+    end(done) {
+      isClosing = true;
+      // A connection that looks idle is closed, even if what it has sent waits to be read.
+      pressure.end(done);
+    },
+  };
+}
