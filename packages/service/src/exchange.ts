@@ -33,3 +33,18 @@ export function exchangeOn(socket: Socket): Exchange {
   if (property(response, 'headersSent') === true) return 'sending';
   return property(property(response, 'req'), 'complete') === true ? 'answering' : 'receiving';
 }
+
+/** What the parser is told to take a request for that leads away from HTTP: it stops behind that. */
+const upgrade = 2;
+
+/**
+ * Makes no more requests of what has arrived on a connection that is over. Node parses every piece to
+ * its end, some two thousand requests of it, though the connection was destroyed at the first; and
+ * keeps them until the turn of the event loop ends, in which a thousand connections may be read.
+ */
+export function stopParsing(socket: Socket): void {
+  const parser = property(socket, 'parser');
+  if (typeof parser === 'object' && parser !== null) {
+    Reflect.set(parser, 'onIncoming', () => upgrade);
+  }
+}

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { stopParsing } from './exchange.js';
 import { keepPaused } from './pause.js';
 
 /** Works on one request; the answer is given once the response closes. */
@@ -105,13 +106,17 @@ function openPipeline(socket: Socket, shared: Shared): Handle {
   });
 
   return (request, response) => {
-    if (isOver()) return;
+    if (isOver()) {
+      stopParsing(socket);
+      return;
+    }
     if (held.length === 0 && hasRoom()) {
       begin(request, response);
       return;
     }
     if (shared.held >= policy.maxHeld) {
       socket.destroy();
+      stopParsing(socket);
       return;
     }
     shared.held += 1;

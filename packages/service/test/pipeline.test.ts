@@ -106,6 +106,27 @@ t.test('when a service closes, then nothing is begun behind the last answer', as
   t.match(answersOf(early), ['a', 'b'], 'and what had arrived before was');
 });
 
+t.test('when a connection sends too much, then no more is made of what has arrived', async (t) => {
+  const { app, dial } = await open(t);
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  app.get('/slow', () => released);
+  const counts = new Map<Socket, number>();
+  app.server.on('request', ({ socket }) => counts.set(socket, (counts.get(socket) ?? 0) + 1));
+  const clients = await Promise.all(Array.from({ length: 20 }, dial));
+  const closed = clients.map((socket) => once(socket, 'close'));
+  for (const socket of clients) socket.write(get('/slow').repeat(2000));
+  await Promise.race(closed);
+  while (counts.size < clients.length) await new Promise(setImmediate);
+  const ended = [...counts].filter(([socket]) => socket.destroyed).map(([, count]) => count);
+  t.not(ended.length, 0);
+  t.ok(Math.max(...ended) < 2000, `of those that were ended: ${ended}`);
+  for (const socket of clients) socket.destroy();
+  release();
+});
+
 /** A connection and its requests, without a server: what is held is looked at, not waited for. */
 function openLines() {
   const begun: ServerResponse[] = [];
