@@ -63,6 +63,11 @@ export async function strain(
       for (const kind of policy.surgeKinds) {
         await goThrough(trial, kind, { seconds: quick ? 2 : 10, connections: 64 });
       }
+      // So does the crowd: one that is slow itself hangs up on a shop that is not.
+      await goThrough(trial, 'purchase', {
+        seconds: quick ? 2 : 10,
+        connections: policy.connections,
+      });
       const slowness = await bearSlowClients(trial, rounds);
       const surges: Surge[] = [];
       for (const kind of policy.surgeKinds) surges.push(await bearSurge(trial, kind));
