@@ -14,7 +14,7 @@ const lingerMs = 1_000;
 const sweepMs = 100;
 const arrivalMs = 2_000;
 /** While closing: how long a client may read nothing of its answer. */
-const unreadMs = 5_000;
+const unreadMs = 3_000;
 /** A connection on which nothing moves for so long, unread answers included, is given up. */
 const quietMs = 60_000;
 const maxHeaderBytes = 16 * 1024;
