@@ -104,7 +104,7 @@ t.test('when a connection was used meanwhile, then one that was not is ended', a
   }
 });
 
-t.test('when bodies do not come and answers are not read, then they make room too', async (t) => {
+t.test('when bodies that were begun do not come, then they make room too', async (t) => {
   let time = 0;
   const { dial, figure } = await listening(t, { ...clock(), maxConnections: 3, now: () => time });
   const head = 'Host: a\r\nContent-Type: application/json\r\nContent-Length: 9';

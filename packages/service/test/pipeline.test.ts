@@ -127,6 +127,29 @@ t.test('when a connection sends too much, then no more is made of what has arriv
   release();
 });
 
+t.test('when a client hangs up, then only the errors about that have no stack', async (t) => {
+  const { app, dial } = await open(t);
+  const asked = new EventEmitter();
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  app.get('/slow', ({ raw }) => {
+    asked.emit('request', raw);
+    return released;
+  });
+  const socket = await dial();
+  const reached = once(asked, 'request');
+  socket.write(get('/slow'));
+  const [request] = (await reached) as [IncomingMessage];
+  const closed = new Promise((resolve) => request.socket.once('close', resolve));
+  socket.resetAndDestroy();
+  await closed;
+  t.equal(request.errored?.stack, 'Error: aborted');
+  t.match(new Error('ours').stack, /\n {4}at /);
+  release();
+});
+
 /** A connection and its requests, without a server: what is held is looked at, not waited for. */
 function openLines() {
   const begun: ServerResponse[] = [];
