@@ -73,7 +73,7 @@ export function createBuying(effects: BuyEffects): Buying {
     maxQueue,
     shedding,
     maxInFlight: () => maxInFlightPerReplica * replicas(),
-    isWanted: ({ order_id }, isBehind) => once.isWanted(order_id, isBehind),
+    isWanted: ({ order_id }, waitedMs) => once.isWanted(order_id, waitedMs),
     onFlush: onBatch,
     now,
     defer,
@@ -85,7 +85,7 @@ export function createBuying(effects: BuyEffects): Buying {
       const from = now();
       // Whoever was told that the time is up does not wait any more either.
       let isAnswered = false;
-      const asked = once.purchase(operation, (isBehind) => isAnswered || isGone(isBehind));
+      const asked = once.purchase(operation, (waitedMs) => isAnswered || isGone(waitedMs));
       let outcome: PurchaseOutcome;
       try {
         outcome = await inTime(asked, operation, after);

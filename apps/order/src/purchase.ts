@@ -72,7 +72,7 @@ export function createPurchases(effects: PurchaseEffects): Purchases {
     idOfOutcome: idOf,
     ...policy.sales,
     maxInFlight: () => policy.maxSalesInFlightPerCatalog * catalogs(),
-    isWanted: ({ operation_id }, isBehind) => once.isWanted(operation_id, isBehind),
+    isWanted: ({ operation_id }, waitedMs) => once.isWanted(operation_id, waitedMs),
     onFlush: (operations) => onBatch?.('sales', operations),
     now,
     defer,

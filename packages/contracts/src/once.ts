@@ -3,16 +3,16 @@ import type { PurchaseOperation, PurchaseOutcome } from './internal.js';
 
 /**
  * Whether a caller is known not to wait for its answer any more.
- * @param isBehind its purchase has waited behind an earlier call of the service behind
+ * @param waitedMs for how long its purchase has waited for a call of the service behind
  */
-export type IsGone = (isBehind: boolean) => boolean;
+export type IsGone = (waitedMs: number) => boolean;
 
 /** Makes purchases, each order id once at a time. */
 export interface OncePerId {
   /** @param isGone asked before the purchase is begun; a caller without it stays */
   purchase(operation: PurchaseOperation, isGone?: IsGone): Promise<PurchaseOutcome>;
   /** Whether anybody still waits for what becomes of the purchase under this id. */
-  isWanted(orderId: string, isBehind: boolean): boolean;
+  isWanted(orderId: string, waitedMs: number): boolean;
   isInFlight(orderId: string): boolean;
   /** Resolves when nothing is in flight. */
   idle(): Promise<void>;
@@ -68,9 +68,9 @@ export function oncePerId(
       else earlier.callers?.push(isGone);
       return repeat(earlier.outcome);
     },
-    isWanted(orderId, isBehind) {
+    isWanted(orderId, waitedMs) {
       const callers = inFlight.get(orderId)?.callers;
-      return callers === undefined || callers.some((isGone) => !isGone(isBehind));
+      return callers === undefined || callers.some((isGone) => !isGone(waitedMs));
     },
     isInFlight: (orderId) => inFlight.has(orderId),
     async idle() {

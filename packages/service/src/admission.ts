@@ -3,7 +3,9 @@ import { Failure } from '@bazar/contracts';
 import type { After } from '@bazar/contracts/internal';
 import { hasNoBody } from './bodies.js';
 import { timeoutOf } from './caller.js';
+import { hasHungUp, momentMs } from './exchange.js';
 import type { Handle } from './pipeline.js';
+import { createWaitingLine } from './waiting-line.js';
 
 export interface AdmissionOptions {
   /** Works on a request that was let in. */
@@ -25,9 +27,11 @@ const policy = {
   /** How many are let in in one turn of the event loop. */
   maxPerTurn: 256,
   /** When so many wait, no more need to be read. */
-  enoughWaiting: 1024,
+  enoughWaiting: 512,
   /** Each takes memory, so there is an end to it. */
   maxWaiting: 20_000,
+  /** Whoever has waited for longer gives way to those who are still in time. */
+  freshMs: 1500,
   /** Whoever has waited for longer is told that it was in vain. */
   maxWaitMs: 5000,
   lookMs: 250,
@@ -41,7 +45,8 @@ const crowded = new Failure(
 
 /** Lets so many requests in that there is always work, and no more. */
 export interface Admission {
-  readonly take: Handle;
+  /** @param restedMs for how long the request has waited already, to be read */
+  take(request: IncomingMessage, response: ServerResponse, restedMs: number): void;
   /** To be told when the answer to a request is there, whether or not its client reads it. */
   answered(response: ServerResponse): void;
   /** How many are worked on. */
@@ -61,20 +66,23 @@ interface Waiting {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly since: number;
+  /** Whether it is known by now that its client had hung up before it was read, if it had. */
+  isLookedAt: boolean;
 }
 
 /**
  * Bounds how many requests are worked on at a time (admission control). Work that is begun for
  * thousands at once costs each of them more, for what it holds outlives the young generation of the
  * garbage collector, and it is done as well for those who hang up before their turn. Whoever waits
- * here has cost no more than the parsing of the request.
+ * here has cost no more than the parsing of the request. It is let in in its turn, as long as there
+ * is hope that it is in time (`createWaitingLine`).
  *
  * A request that has to be read to its end is let in at once: how long that takes is its client's
  * business, and nobody may keep others out by it. So are the batches of other services.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
   const { handle, refuse, isHeldUp, now, defer, after } = options;
-  const queue = new Set<Waiting>();
+  const queue = createWaitingLine<Waiting>({ now, freshMs: policy.freshMs });
   const begun = new WeakSet<ServerResponse>();
   let underWay = 0;
   let isDeferred = false;
@@ -97,6 +105,12 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (queue.size > 0) admitSoon();
   }
 
+  /** Whether a request is let in as soon as it comes. */
+  function isNext(restedMs: number): boolean {
+    const isFree = queue.size === 0 && underWay < policy.maxUnderWay && !isHeldUp();
+    return isFree && restedMs < momentMs;
+  }
+
   /** Later, for an answer is given in the middle of other work, and the next may be given at once. */
   function admitSoon(): void {
     if (isDeferred) return;
@@ -106,35 +120,34 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
   function admit(): void {
     isDeferred = false;
-    let left = isHeldUp() ? 0 : policy.maxPerTurn;
-    for (const one of queue) {
-      if (underWay >= policy.maxUnderWay) return;
-      if (left === 0) {
-        admitSoon();
-        return;
+    if (!isHeldUp()) {
+      const seen: (readonly [Waiting, number])[] = [];
+      queue.take(Math.min(policy.maxPerTurn, policy.maxUnderWay - underWay), (one, waitedMs) => {
+        if (one.isLookedAt) letIn(one, waitedMs);
+        else seen.push([one, waitedMs]);
+        return one.isLookedAt;
+      });
+      for (const [one, waitedMs] of seen) {
+        one.isLookedAt = true;
+        queue.add(one, waitedMs);
       }
-      left -= 1;
-      letIn(one);
     }
+    if (queue.size > 0 && underWay < policy.maxUnderWay) admitSoon();
   }
 
-  function letIn(one: Waiting): void {
-    queue.delete(one);
-    const { request, response, since } = one;
+  function letIn({ request, response, since }: Waiting, waitedMs: number): void {
     const { socket, headers } = request;
     if (socket.destroyed) return;
-    const waitedMs = now() - since;
-    // Whoever has ended its side and had to wait has most likely hung up.
-    const isGone = socket.readableEnded && waitedMs > policy.lookMs;
     const isLate = waitedMs > policy.maxWaitMs;
-    if (isGone || (isLate && headers.origin === undefined)) {
+    if (hasHungUp(socket, waitedMs) || (isLate && headers.origin === undefined)) {
       refuse(crowded, request, response);
       return;
     }
     // A page on another origin could not read that refusal, but can read that no time was left.
     const timeoutMs = isLate ? 0 : timeoutOf(request);
     if (timeoutMs !== undefined) {
-      headers['x-timeout-ms'] = String(Math.max(0, Math.floor(timeoutMs - waitedMs)));
+      // Since when it has waited outside is not known: at most for as long as its connection rested.
+      headers['x-timeout-ms'] = String(Math.max(0, Math.floor(timeoutMs - (now() - since))));
     }
     begin(request, response);
   }
@@ -148,31 +161,29 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
   function look(): void {
     isLooking = false;
-    const until = now() - policy.maxWaitMs;
     let left = policy.maxPerTurn;
-    for (const one of queue) {
-      if (one.since >= until) break;
-      if (left === 0) {
-        isLooking = true;
-        defer(look);
-        return;
-      }
+    queue.takeOlder(policy.maxWaitMs, left, (one, waitedMs) => {
       left -= 1;
-      letIn(one);
-    }
-    if (queue.size > 0) lookSoon();
+      letIn(one, waitedMs);
+    });
+    if (left === 0) {
+      isLooking = true;
+      defer(look);
+    } else if (queue.size > 0) lookSoon();
   }
 
   return {
-    take(request, response) {
+    take(request, response, restedMs) {
       if (!isWhole(request)) {
         handle(request, response);
-      } else if (queue.size === 0 && underWay < policy.maxUnderWay && !isHeldUp()) {
+      } else if (isNext(restedMs)) {
         begin(request, response);
       } else if (queue.size >= policy.maxWaiting) {
         refuse(crowded, request, response);
       } else {
-        queue.add({ request, response, since: now() });
+        // What was read before the end of a connection is known a turn before that.
+        const isLookedAt = restedMs < momentMs;
+        queue.add({ request, response, since: now(), isLookedAt }, restedMs);
         lookSoon();
         if (underWay < policy.maxUnderWay) admitSoon();
       }

@@ -1,5 +1,6 @@
 import type { After } from '@bazar/contracts/internal';
 import { keepPaused, type Pausable } from './pause.js';
+import { createWaitingLine } from './waiting-line.js';
 
 export interface BackpressureOptions {
   /** Milliseconds on a clock that only goes forward. */
@@ -34,6 +35,8 @@ const policy = {
    * given up and come again take it from those who wait.
    */
   acceptMs: 2,
+  /** Whoever has rested for longer gives way to those who are still in time. */
+  freshMs: 1200,
 };
 
 export interface Backpressure {
@@ -47,6 +50,8 @@ export interface Backpressure {
   isHigh(): boolean;
   /** Reads on from a connection when its turn comes. */
   rest(connection: Connection): void;
+  /** For how long a connection has rested from which was read in this turn; else 0. */
+  restedMs(connection: Connection): number;
   /** How many rest. */
   resting(): number;
   /** From now on nobody rests; calls back once what they have sent was read. */
@@ -57,14 +62,18 @@ export interface Backpressure {
  * Lets connections rest while more arrives than can be worked on, so that what waits does so in the
  * buffers of the system and of the clients (TCP's flow control; RFC 9293, section 3.8): there it
  * costs nothing, where a request that was read costs memory and the garbage collector's time, and a
- * refusal nearly as much as an answer. Each turn reads on from as many as it has time for, and those
- * who were served last wait the longest.
+ * refusal nearly as much as an answer. Each turn reads on from as many as it has time for, those first
+ * who rest for the longest and are still in time (`createWaitingLine`).
  */
 export function createBackpressure(options: BackpressureOptions): Backpressure {
   const { now, defer, after, isBackedUp } = options;
-  const resting = new Set<Connection>();
+  const resting = createWaitingLine<Connection>({ now, freshMs: policy.freshMs });
+  /** For how long those had rested from which is read in this turn. */
+  const restedMs = new Map<Connection, number>();
   const known = new WeakSet<Connection>();
   let quota: number = policy.quota.first;
+  /** Only a turn in which the quota was read from shows whether it can be more. */
+  let isQuotaRead = true;
   let turnBeganAt: number | undefined;
   let wasLong = false;
   let hasEnded = false;
@@ -96,20 +105,13 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     accepting = undefined;
     if (resting.size === 0) return;
     const { least, most } = policy.quota;
-    quota = wasLong
-      ? Math.max(least, Math.floor(quota * policy.shrink))
-      : Math.min(most, Math.ceil(quota * policy.grow));
+    if (wasLong) quota = Math.max(least, Math.floor(quota * policy.shrink));
+    else if (isQuotaRead) quota = Math.min(most, Math.ceil(quota * policy.grow));
     const isSlow = isBackedUp();
+    isQuotaRead = !isSlow;
     // Whatever is read begins a turn, and would else set the pace itself.
     if (isSlow && isPacing) return;
-    let left = isSlow ? least : quota;
-    for (const connection of resting) {
-      if (left === 0) break;
-      resting.delete(connection);
-      if (connection.destroyed) continue;
-      left -= 1;
-      connection.resume();
-    }
+    readOn(isSlow ? least : quota);
     if (resting.size === 0) return;
     if (!isSlow) {
       beginTurn();
@@ -120,6 +122,17 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
       isPacing = false;
       beginUnlessBegun();
     });
+  }
+
+  function readOn(count: number): void {
+    resting.take(count, (connection, waitedMs) => {
+      if (connection.destroyed) return false;
+      restedMs.set(connection, waitedMs);
+      connection.resume();
+      return true;
+    });
+    // What they have sent is read in the turn that follows.
+    defer(() => restedMs.clear());
   }
 
   return {
@@ -133,6 +146,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     },
     isAccepting: () => typeof accepting === 'object',
     isHigh: () => !hasEnded && (wasLong || resting.size > 0 || isBackedUp()),
+    restedMs: (connection) => restedMs.get(connection) ?? 0,
     resting: () => resting.size,
     rest(connection) {
       if (connection.destroyed || hasEnded) return;
@@ -146,9 +160,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     },
     end(done) {
       hasEnded = true;
-      const all = [...resting];
-      resting.clear();
-      for (const connection of all) if (!connection.destroyed) connection.resume();
+      for (const connection of resting.clear()) if (!connection.destroyed) connection.resume();
       // They are read from in the next turn, for this one may have read already.
       defer(() => defer(done));
     },

@@ -4,7 +4,7 @@ import { after } from './after.js';
 import { type Backpressure, createBackpressure } from './backpressure.js';
 import type { FailureLog } from './failure-log.js';
 import { boundPipelines, type Handle } from './pipeline.js';
-import { refuseAtOnce, type Shed, turnAway } from './shedding.js';
+import { refuseAndLeave, refuseAtOnce, type Shed, turnAway } from './shedding.js';
 import { type Shortcut, takeShortcut } from './shortcut.js';
 
 export interface EntranceOptions {
@@ -68,7 +68,8 @@ export function createEntrance(options: EntranceOptions): Entrance {
     handle: (request, response) => fastify(request, response),
     refuse(failure, request, response) {
       const { method = '' } = request;
-      const reqId = refuseAtOnce(failure, request, response, requestId);
+      const answer = request.socket.readableEnded ? refuseAndLeave : refuseAtOnce;
+      const reqId = answer(failure, request, response, requestId);
       count(failure.status);
       logFailure(failure, method, { reqId, method });
     },
@@ -81,7 +82,7 @@ export function createEntrance(options: EntranceOptions): Entrance {
     (request, response) => {
       if (response.socket === null && isEarly(request, response)) return;
       if (isUrgent(request)) fastify(request, response);
-      else admission.take(request, response);
+      else admission.take(request, response, pressure.restedMs(request.socket));
     },
     { isClosing: () => isClosing },
   );

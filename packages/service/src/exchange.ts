@@ -34,6 +34,19 @@ export function exchangeOn(socket: Socket): Exchange {
   return property(property(response, 'req'), 'complete') === true ? 'answering' : 'receiving';
 }
 
+/** For how long a client that has ended its side counts as one that waits. */
+export const momentMs = 250;
+
+/**
+ * Tells whether a client has hung up. One that has ended its side may have closed the connection, as
+ * nearly all do who hang up, or may still read the answer, as `nc -N` does: TCP does not tell. So it
+ * is served like everybody else as long as nobody waits for longer than a moment; where it has had
+ * to, so have others, and it is told honestly that nothing came of its request.
+ */
+export function hasHungUp(socket: Socket, waitedMs: number): boolean {
+  return socket.destroyed || (socket.readableEnded && waitedMs > momentMs);
+}
+
 /** What the parser is told to take a request for that leads away from HTTP: it stops behind that. */
 const upgrade = 2;
 

@@ -25,10 +25,10 @@ export interface HopOptions<Operation extends HopItem, Outcome> {
   /** At most this many calls at a time; a function, where the number of replicas decides. */
   readonly maxInFlight: number | (() => number);
   /**
-   * Whether anybody still waits for what becomes of an operation; asked when its call is made.
-   * `isBehind` tells whether it has waited behind an earlier call, or goes out as soon as it came.
+   * Whether anybody still waits for what becomes of an operation that has waited here for so long;
+   * asked when its call is made.
    */
-  readonly isWanted?: ((operation: Operation, isBehind: boolean) => boolean) | undefined;
+  readonly isWanted?: ((operation: Operation, waitedMs: number) => boolean) | undefined;
   /** Is told of every call how many operations it begins with. */
   readonly onFlush?: ((operations: number) => void) | undefined;
   /** Milliseconds on a clock that only goes forward. */
@@ -71,18 +71,15 @@ export function createHop<Operation extends HopItem, Outcome>(
     readonly operation: Operation;
     readonly cameAt: number;
     readonly expiresAt: number;
-    isBehind: boolean;
   }
-  /** A call is about to be made: what comes now goes out with it, as long as there is room. */
-  let isStarting = false;
 
   async function flush(items: readonly Waiting[]): Promise<(Outcome | Failure)[]> {
     const time = now();
     const wanted: Operation[] = [];
     // Work that nobody waits for is not started.
-    const isSent = items.map(({ operation, expiresAt, isBehind }) => {
+    const isSent = items.map(({ operation, cameAt, expiresAt }) => {
       const timeout_ms = Math.floor(expiresAt - time);
-      if (timeout_ms < 1 || !isWanted(operation, isBehind)) return false;
+      if (timeout_ms < 1 || !isWanted(operation, time - cameAt)) return false;
       wanted.push({ ...operation, timeout_ms });
       return true;
     });
@@ -97,13 +94,7 @@ export function createHop<Operation extends HopItem, Outcome>(
     maxQueue,
     maxInFlight,
     onFlush,
-    defer(run) {
-      isStarting = true;
-      return defer(() => {
-        isStarting = false;
-        run();
-      });
-    },
+    defer,
   });
 
   function isOverloaded(): boolean {
@@ -118,10 +109,7 @@ export function createHop<Operation extends HopItem, Outcome>(
       const cameAt = now();
       const expiresAt = cameAt + Math.min(operation.timeout_ms ?? patienceMs, patienceMs);
       try {
-        const item = { operation, cameAt, expiresAt, isBehind: false };
-        const outcome = batches.add(item);
-        item.isBehind = !isStarting || batches.waiting() > maxBatch;
-        return await outcome;
+        return await batches.add({ operation, cameAt, expiresAt });
       } catch (error) {
         if (error instanceof QueueFull) throw overloaded(error);
         if (error instanceof BatcherClosed) {

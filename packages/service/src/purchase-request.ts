@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { canonicalId } from '@bazar/contracts';
 import type { IsGone, PurchaseOperation } from '@bazar/contracts/internal';
 import { callerOf } from './caller.js';
+import { hasHungUp } from './exchange.js';
 import { newOrderId } from './order-id.js';
 import type { Sample } from './trace.js';
 
@@ -36,12 +37,6 @@ export function purchaseRequest(request: Asking, sample: Sample): PurchaseReques
   return { operation, isKeyed: key !== undefined, isGone: hangUpOf(request.raw) };
 }
 
-/**
- * Tells whether a client has hung up. One that has ended its side may have closed the connection, as
- * nearly all do who hang up, or may still read the answer, as `nc -N` does: TCP does not tell. So it
- * gets its copy as long as that takes nothing from anybody; where it has had to wait behind an
- * earlier call, others wait too, and it is told honestly that nothing was bought.
- */
 function hangUpOf({ socket }: IncomingMessage): IsGone {
-  return (isBehind) => socket.destroyed || (isBehind && socket.readableEnded);
+  return (waitedMs) => hasHungUp(socket, waitedMs);
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Failure } from '@bazar/contracts';
 import { noteAnswer } from './exchange.js';
-import { problemAnswer } from './problems.js';
+import { problemAnswer, rawAnswer } from './problems.js';
 
 /** Why a request is turned away, and the pattern of the route that it was for. */
 export interface Refusal {
@@ -18,7 +18,10 @@ export interface SheddingOptions {
   readonly onRefusal: (refusal: Refusal, method: string, requestId: string) => void;
 }
 
-/** @returns the id of the request */
+/**
+ * Answers with a problem document.
+ * @returns the id of the request
+ */
 export function refuseAtOnce(
   failure: Failure,
   request: IncomingMessage,
@@ -30,6 +33,25 @@ export function refuseAtOnce(
   const { status, headers, body } = problemAnswer(failure, id);
   // As text it is sent with the headers in one piece.
   response.writeHead(status, headers).end(body.toString());
+  return id;
+}
+
+/**
+ * The same for a client that has ended its side and most likely hung up: nothing is waited for, for
+ * where thousands do so it would take the time of those who wait.
+ */
+export function refuseAndLeave(
+  failure: Failure,
+  request: IncomingMessage,
+  response: ServerResponse,
+  requestId: SheddingOptions['requestId'],
+): string {
+  const { socket } = request;
+  // Behind others of its connection it would be taken for their answer.
+  if (response.socket !== socket) return refuseAtOnce(failure, request, response, requestId);
+  const id = requestId(request);
+  socket.write(rawAnswer(failure, id));
+  socket.destroy();
   return id;
 }
 

@@ -30,13 +30,13 @@ function openDoor() {
   let last = 0;
   return {
     ...{ admission, begun, refused, state, clock },
-    ask(headers: IncomingMessage['headers'] = {}, method = 'POST') {
+    ask(headers: IncomingMessage['headers'] = {}, method = 'POST', restedMs = 0) {
       const request = new IncomingMessage(new Socket());
       last += 1;
       request.method = method;
       request.url = `/${last}`;
       Object.assign(request.headers, headers);
-      admission.take(request, new ServerResponse(request));
+      admission.take(request, new ServerResponse(request), restedMs);
       return request;
     },
     turn() {
@@ -60,10 +60,10 @@ function openDoor() {
 
 t.test('when too many come, then the others wait, and are let in in their order', (t) => {
   const { admission, begun, ask, answer, turn, isWaiting } = openDoor();
-  for (let count = 0; count < most + 1200; count += 1) ask();
+  for (let count = 0; count < most + 1000; count += 1) ask();
   t.equal(begun.length, most);
   t.equal(admission.underWay(), most);
-  t.equal(admission.waiting(), 1200);
+  t.equal(admission.waiting(), 1000);
   t.ok(admission.isBackedUp());
   answer(500);
   t.equal(begun.length, most - 500, 'nothing is begun in the middle of other work');
@@ -142,6 +142,46 @@ t.test('when a client has hung up before its turn, then nothing is begun for it'
     [patient, impatient],
   );
   t.equal(admission.underWay(), most - 2);
+  t.end();
+});
+
+t.test('when a client hung up while its connection rested, then nothing is begun for it', (t) => {
+  const { begun, refused, ask, turn, isWaiting } = openDoor();
+  const gone = ask({}, 'POST', 1000);
+  const patient = ask({ 'x-timeout-ms': '1100' }, 'POST', 1000);
+  const quick = ask({}, 'POST', 200);
+  turn();
+  t.same(
+    begun.map(([request]) => request),
+    [quick],
+    'the end of a connection is not known in the turn in which its request is read',
+  );
+  Object.defineProperty(gone.socket, 'readableEnded', { value: true });
+  turn();
+  t.same(
+    begun.map(([request]) => request),
+    [quick, patient],
+  );
+  t.equal(patient.headers['x-timeout-ms'], '1100', 'when it was sent is not known');
+  t.same(refused, [`${gone.url} overloaded true`]);
+  t.notOk(isWaiting());
+  t.end();
+});
+
+t.test('when some have waited for too long, then those go first who are in time', (t) => {
+  const { begun, clock, ask, answer, turn } = openDoor();
+  for (let count = 0; count < most; count += 1) ask();
+  const late = ask();
+  clock.now += 1501;
+  const inTime = ask();
+  answer(1);
+  turn();
+  answer(1);
+  turn();
+  t.same(
+    begun.slice(-2).map(([request]) => request),
+    [inTime, late],
+  );
   t.end();
 });
 

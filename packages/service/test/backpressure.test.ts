@@ -91,6 +91,7 @@ t.test('when a turn was long, then who is served rests, and is read from in turn
   turn(10);
   t.equal(readOf(lines), 1000);
   t.notOk(pressure.isHigh());
+  turn(0);
   t.notOk(isWaiting(), 'it is over');
   t.end();
 });
@@ -135,6 +136,7 @@ t.test('when enough was read already, then few are read from, and at a leisurely
   for (const line of lines) pressure.rest(line);
   turn(1);
   t.equal(readOf(lines), 32);
+  turn(0);
   t.notOk(isWaiting(), 'the loop is left to others');
   for (let count = 0; count < 32; count += 1) pressure.arrived();
   turn(1);
@@ -148,6 +150,45 @@ t.test('when enough was read already, then few are read from, and at a leisurely
   waitFor(20);
   turn(1);
   t.equal(readOf(lines), 100);
+  const more = linesOf(600);
+  for (const line of more) pressure.rest(line);
+  turn(1);
+  t.equal(readOf(more), 400, 'such turns do not show that there is time for more');
+  t.end();
+});
+
+t.test('when some have rested for too long, then those go first who are in time', (t) => {
+  const { pressure, turn, waitFor } = openLoop();
+  pressure.arrived();
+  turn(21);
+  const [late, inTime] = [linesOf(400), linesOf(300)];
+  for (const line of late) pressure.rest(line);
+  waitFor(1201);
+  for (const line of inTime) pressure.rest(line);
+  turn(0);
+  t.equal(readOf(inTime), 128, 'a quota that has shrunk in a long turn');
+  turn(0);
+  t.equal(readOf(inTime), 288);
+  t.equal(readOf(late), 0);
+  turn(0);
+  t.equal(readOf(inTime), 300);
+  t.equal(readOf(late), 188, 'and the others when there is time left');
+  t.end();
+});
+
+t.test('when a connection has rested, then it is known for how long in the turn after', (t) => {
+  const { pressure, turn, waitFor } = openLoop();
+  pressure.arrived();
+  turn(21);
+  const line = new Line();
+  pressure.rest(line);
+  waitFor(300);
+  t.equal(pressure.restedMs(line), 0);
+  turn(0);
+  t.ok(line.isRead);
+  t.equal(pressure.restedMs(line), 300);
+  turn(0);
+  t.equal(pressure.restedMs(line), 0, 'what it sends later has not waited');
   t.end();
 });
 

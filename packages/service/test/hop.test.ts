@@ -15,7 +15,7 @@ interface Bounds {
   readonly maxQueue?: number;
   readonly shedding?: { readonly minQueue: number; readonly maxWaitMs: number };
   readonly maxInFlight?: number;
-  readonly isWanted?: (wish: Wish, isBehind: boolean) => boolean;
+  readonly isWanted?: (wish: Wish, waitedMs: number) => boolean;
 }
 
 function openHop(bounds: Bounds = {}) {
@@ -74,35 +74,27 @@ t.test('when its time is up before the call, then it is not sent', async (t) => 
   t.same([await first, await patient], [{ id: 'a' }, { id: 'c' }], 'each has its own outcome');
 });
 
-t.test('when a call is made, then it is known who has waited behind another one', async (t) => {
-  const behind: Record<string, boolean> = {};
+t.test('when a call is made, then it is known how long each has waited for it', async (t) => {
+  const waited: Record<string, number> = {};
   const hop = openHop({
-    maxBatch: 2,
-    maxInFlight: 2,
-    isWanted({ id }, isBehind) {
-      behind[id] = isBehind;
-      return id !== 'd';
+    isWanted({ id }, waitedMs) {
+      waited[id] = waitedMs;
+      return id !== 'gone';
     },
   });
-  const ask = (...ids: string[]) => ids.map((id) => hop.ask({ id }));
-  const asked = ask('a', 'b', 'too many for the first');
+  const asked = [hop.ask({ id: 'first' })];
   await tick();
-  t.same(behind, { a: false, b: false }, 'those that go out at once have not');
+  const gone = t.rejects(hop.ask({ id: 'gone' }), { code: 'deadline_exceeded', nothingDone: true });
+  asked.push(hop.ask({ id: 'early' }));
+  hop.clock.now = 200;
+  asked.push(hop.ask({ id: 'late' }));
+  hop.clock.now = 300;
   await hop.answer();
-  const gone = t.rejects(hop.ask({ id: 'd' }), { code: 'deadline_exceeded', nothingDone: true });
-  asked.push(...ask('e', 'f'));
-  await tick();
-  for (let call = 0; call < 3; call += 1) await hop.answer([...(hop.calls[call + 1] ?? [])]);
+  await hop.answer();
   await gone;
   await Promise.all(asked);
-  t.same(behind, {
-    a: false,
-    b: false,
-    'too many for the first': true,
-    d: false,
-    e: false,
-    f: true,
-  });
+  t.same(waited, { first: 0, gone: 300, early: 300, late: 100 });
+  t.same(hop.calls[1]?.map(idOf), ['early', 'late']);
 });
 
 t.test('when all have given up, then there is no call', async (t) => {
