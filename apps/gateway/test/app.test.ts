@@ -378,7 +378,7 @@ function heldUp(wires: { order: Wire }) {
   return { letGo, calls: () => calls };
 }
 
-t.test('when a client hangs up while calls are held up, then nothing is bought', async (t) => {
+t.test('when a client hangs up while calls are held up, then nothing is bought for it', async (t) => {
   const clock = { now: 0 };
   const now = () => clock.now;
   const { app, catalogApp, wires, buying } = await open(t, {}, undefined, withoutGateways, now);

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { Failure } from '@bazar/contracts';
 import type { After } from '@bazar/contracts/internal';
 import { hasNoBody } from './bodies.js';
 import { timeoutOf } from './caller.js';
-import { hasHungUp, momentMs } from './exchange.js';
+import { hasHungUp } from './exchange.js';
 import type { Handle } from './pipeline.js';
 import { createWaitingLine } from './waiting-line.js';
 
@@ -45,7 +46,7 @@ const crowded = new Failure(
 
 /** Lets so many requests in that there is always work, and no more. */
 export interface Admission {
-  /** @param restedMs for how long the request has waited already, to be read */
+  /** @param restedMs for how long its connection has rested; the request has waited for no longer */
   take(request: IncomingMessage, response: ServerResponse, restedMs: number): void;
   /** To be told when the answer to a request is there, whether or not its client reads it. */
   answered(response: ServerResponse): void;
@@ -65,9 +66,7 @@ function isWhole({ method, headers }: IncomingMessage): boolean {
 interface Waiting {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly since: number;
-  /** Whether it is known by now that its client had hung up before it was read, if it had. */
-  isLookedAt: boolean;
+  readonly restedMs: number;
 }
 
 /**
@@ -106,9 +105,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
   }
 
   /** Whether a request is let in as soon as it comes. */
-  function isNext(restedMs: number): boolean {
+  function isNext(socket: Socket, restedMs: number): boolean {
     const isFree = queue.size === 0 && underWay < policy.maxUnderWay && !isHeldUp();
-    return isFree && restedMs < momentMs;
+    return isFree && !hasHungUp(socket, restedMs);
   }
 
   /** Later, for an answer is given in the middle of other work, and the next may be given at once. */
@@ -120,36 +119,28 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
   function admit(): void {
     isDeferred = false;
-    if (!isHeldUp()) {
-      const seen: (readonly [Waiting, number])[] = [];
-      queue.take(Math.min(policy.maxPerTurn, policy.maxUnderWay - underWay), (one, waitedMs) => {
-        if (one.isLookedAt) letIn(one, waitedMs);
-        else seen.push([one, waitedMs]);
-        return one.isLookedAt;
-      });
-      for (const [one, waitedMs] of seen) {
-        one.isLookedAt = true;
-        queue.add(one, waitedMs);
-      }
-    }
-    if (queue.size > 0 && underWay < policy.maxUnderWay) admitSoon();
+    const { maxUnderWay, maxPerTurn } = policy;
+    if (!isHeldUp()) queue.take(maxUnderWay - underWay, maxPerTurn, letIn);
+    if (queue.size > 0 && underWay < maxUnderWay) admitSoon();
   }
 
-  function letIn({ request, response, since }: Waiting, waitedMs: number): void {
+  /** @returns whether it was begun */
+  function letIn({ request, response, restedMs }: Waiting, waitedMs: number): boolean {
     const { socket, headers } = request;
-    if (socket.destroyed) return;
+    if (socket.destroyed) return false;
     const isLate = waitedMs > policy.maxWaitMs;
-    if (hasHungUp(socket, waitedMs) || (isLate && headers.origin === undefined)) {
+    // When a request was sent whose connection rested is not known; but who has hung up waits no more.
+    if (hasHungUp(socket, restedMs + waitedMs) || (isLate && headers.origin === undefined)) {
       refuse(crowded, request, response);
-      return;
+      return false;
     }
     // A page on another origin could not read that refusal, but can read that no time was left.
     const timeoutMs = isLate ? 0 : timeoutOf(request);
     if (timeoutMs !== undefined) {
-      // Since when it has waited outside is not known: at most for as long as its connection rested.
-      headers['x-timeout-ms'] = String(Math.max(0, Math.floor(timeoutMs - (now() - since))));
+      headers['x-timeout-ms'] = String(Math.max(0, Math.floor(timeoutMs - waitedMs)));
     }
     begin(request, response);
+    return true;
   }
 
   /** Where nobody is let in any more, nobody hears otherwise that it was in vain. */
@@ -161,12 +152,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
   function look(): void {
     isLooking = false;
-    let left = policy.maxPerTurn;
-    queue.takeOlder(policy.maxWaitMs, left, (one, waitedMs) => {
-      left -= 1;
-      letIn(one, waitedMs);
-    });
-    if (left === 0) {
+    const told = queue.takeOlder(policy.maxWaitMs, policy.maxPerTurn, letIn);
+    if (told === policy.maxPerTurn) {
       isLooking = true;
       defer(look);
     } else if (queue.size > 0) lookSoon();
@@ -176,14 +163,12 @@ export function createAdmission(options: AdmissionOptions): Admission {
     take(request, response, restedMs) {
       if (!isWhole(request)) {
         handle(request, response);
-      } else if (isNext(restedMs)) {
+      } else if (isNext(request.socket, restedMs)) {
         begin(request, response);
       } else if (queue.size >= policy.maxWaiting) {
         refuse(crowded, request, response);
       } else {
-        // What was read before the end of a connection is known a turn before that.
-        const isLookedAt = restedMs < momentMs;
-        queue.add({ request, response, since: now(), isLookedAt }, restedMs);
+        queue.add({ request, response, restedMs });
         lookSoon();
         if (underWay < policy.maxUnderWay) admitSoon();
       }

@@ -72,7 +72,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   const restedMs = new Map<Connection, number>();
   const known = new WeakSet<Connection>();
   let quota: number = policy.quota.first;
-  /** Only a turn in which the quota was read from shows whether it can be more. */
+  /** Whether all of the quota was read from in this turn, so that it shows if there can be more. */
   let isQuotaRead = true;
   let turnBeganAt: number | undefined;
   let wasLong = false;
@@ -96,6 +96,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     wasLong = now() - (turnBeganAt ?? 0) > policy.turnMs;
     turnBeganAt = undefined;
     if (typeof accepting === 'object') {
+      if (isQuotaRead) judgeTurn();
       // The turn after them belongs to those who are here already.
       if (!hasNewcomer || now() - accepting.since >= policy.acceptMs) accepting = 'over';
       hasNewcomer = false;
@@ -104,14 +105,12 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     }
     accepting = undefined;
     if (resting.size === 0) return;
-    const { least, most } = policy.quota;
-    if (wasLong) quota = Math.max(least, Math.floor(quota * policy.shrink));
-    else if (isQuotaRead) quota = Math.min(most, Math.ceil(quota * policy.grow));
+    judgeTurn();
     const isSlow = isBackedUp();
-    isQuotaRead = !isSlow;
     // Whatever is read begins a turn, and would else set the pace itself.
     if (isSlow && isPacing) return;
-    readOn(isSlow ? least : quota);
+    const isAll = readOn(isSlow ? policy.quota.least : quota);
+    isQuotaRead = isAll && !isSlow;
     if (resting.size === 0) return;
     if (!isSlow) {
       beginTurn();
@@ -124,8 +123,10 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     });
   }
 
-  function readOn(count: number): void {
-    resting.take(count, (connection, waitedMs) => {
+  /** @returns whether there were as many as that */
+  function readOn(count: number): boolean {
+    const all = resting.size;
+    const read = resting.take(count, all, (connection, waitedMs) => {
       if (connection.destroyed) return false;
       restedMs.set(connection, waitedMs);
       connection.resume();
@@ -133,6 +134,15 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     });
     // What they have sent is read in the turn that follows.
     defer(() => restedMs.clear());
+    return read === count;
+  }
+
+  /** Sets the quota by the turn that ends. */
+  function judgeTurn(): void {
+    const { least, most } = policy.quota;
+    if (wasLong) quota = Math.max(least, Math.floor(quota * policy.shrink));
+    else if (isQuotaRead) quota = Math.min(most, Math.ceil(quota * policy.grow));
+    isQuotaRead = false;
   }
 
   return {
@@ -160,7 +170,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     },
     end(done) {
       hasEnded = true;
-      for (const connection of resting.clear()) if (!connection.destroyed) connection.resume();
+      readOn(resting.size);
       // They are read from in the next turn, for this one may have read already.
       defer(() => defer(done));
     },

@@ -26,6 +26,8 @@ const policy = {
   /** From this share of the limit on it is kept in mind since when nothing moves on each. */
   shareWatched: 1 / 2,
   watchMs: 1000,
+  /** Nobody is heard any more who has waited for longer to be read. */
+  unreadMs: 5000,
   linesMs: 10_000,
 };
 
@@ -33,6 +35,7 @@ interface Mark {
   /** How much has come and gone. */
   readonly bytes: number;
   readonly look: number;
+  readonly at: number;
 }
 
 /**
@@ -66,12 +69,14 @@ export function limitConnections(
     for (const socket of connections) {
       if (socket.destroyed) continue;
       const exchange = exchangeOn(socket);
-      // Of an idle one that is paused something waits to be read.
-      if (exchange === 'answering' || (exchange === 'idle' && socket.isPaused())) continue;
+      if (exchange === 'answering') continue;
       const bytes = socket.bytesRead + socket.bytesWritten - socket.writableLength;
       const earlier = marks.get(socket);
-      const mark = earlier?.bytes === bytes ? earlier : { bytes, look: looks };
+      const mark = earlier?.bytes === bytes ? earlier : { bytes, look: looks, at: now() };
       marks.set(socket, mark);
+      // Of an idle one that is paused something waits to be read, be it that its client has left.
+      const isUnread = exchange === 'idle' && socket.isPaused();
+      if (isUnread && now() - mark.at < policy.unreadMs) continue;
       if (exchange === 'idle') idle.push({ socket, since: mark.look });
       else if (mark.look < looks) stuck.push({ socket, since: mark.look });
     }

@@ -3,7 +3,7 @@ import { type Admission, createAdmission } from './admission.js';
 import { after } from './after.js';
 import { type Backpressure, createBackpressure } from './backpressure.js';
 import type { FailureLog } from './failure-log.js';
-import { boundPipelines, type Handle } from './pipeline.js';
+import { boundPipelines, type Handle, type Pipelines } from './pipeline.js';
 import { refuseAndLeave, refuseAtOnce, type Shed, turnAway } from './shedding.js';
 import { type Shortcut, takeShortcut } from './shortcut.js';
 
@@ -68,8 +68,12 @@ export function createEntrance(options: EntranceOptions): Entrance {
     handle: (request, response) => fastify(request, response),
     refuse(failure, request, response) {
       const { method = '' } = request;
-      const answer = request.socket.readableEnded ? refuseAndLeave : refuseAtOnce;
-      const reqId = answer(failure, request, response, requestId);
+      const { socket } = request;
+      // Behind others that it has sent, their answers are still to come.
+      const isLast = socket.readableEnded && pipelines.unanswered(socket) === 1;
+      const reqId = isLast
+        ? refuseAndLeave(failure, request, requestId)
+        : refuseAtOnce(failure, request, response, requestId);
       count(failure.status);
       logFailure(failure, method, { reqId, method });
     },
@@ -78,14 +82,21 @@ export function createEntrance(options: EntranceOptions): Entrance {
     defer: setImmediate,
     after,
   });
-  const pipelined = boundPipelines(
+  const pipelines: Pipelines = boundPipelines(
     (request, response) => {
       if (response.socket === null && isEarly(request, response)) return;
       if (isUrgent(request)) fastify(request, response);
-      else admission.take(request, response, pressure.restedMs(request.socket));
+      else admit(request, response);
     },
     { isClosing: () => isClosing },
   );
+
+  function admit(request: IncomingMessage, response: ServerResponse): void {
+    const restedMs = pressure.restedMs(request.socket);
+    if (restedMs === 0) admission.take(request, response, 0);
+    // Whether its client has hung up meanwhile is read in the turn after.
+    else setImmediate(setImmediate, () => admission.take(request, response, restedMs));
+  }
 
   function isUrgent({ url = '' }: IncomingMessage): boolean {
     const end = url.indexOf('?');
@@ -105,7 +116,7 @@ export function createEntrance(options: EntranceOptions): Entrance {
       if (pressure.isHigh()) response.once('close', () => pressure.rest(socket));
     }
     // A response without a socket stands behind others of its connection, and waits with them.
-    if (response.socket === null || !isEarly(request, response)) pipelined(request, response);
+    if (response.socket === null || !isEarly(request, response)) pipelines.take(request, response);
   }
 
   return {

@@ -37,19 +37,34 @@ export interface PipelineOptions {
  * While closing, a request waits for the one before it. Behind an answer that closes its connection
  * nothing may be begun (RFC 9112, section 9.6): nobody would hear what came of it.
  */
-export function boundPipelines(handle: Handle, options: PipelineOptions): Handle {
+export function boundPipelines(handle: Handle, options: PipelineOptions): Pipelines {
   const { isClosing, defer = setImmediate } = options;
-  const pipelines = new WeakMap<Socket, Handle>();
+  const pipelines = new WeakMap<Socket, Pipeline>();
   const shared: Shared = { handle, isClosing, defer, held: 0 };
-  return (request, response) => {
-    const { socket } = request;
-    let take = pipelines.get(socket);
-    if (take === undefined) {
-      take = openPipeline(socket, shared);
-      pipelines.set(socket, take);
-    }
-    take(request, response);
+  return {
+    take(request, response) {
+      const { socket } = request;
+      let pipeline = pipelines.get(socket);
+      if (pipeline === undefined) {
+        pipeline = openPipeline(socket, shared);
+        pipelines.set(socket, pipeline);
+      }
+      pipeline.take(request, response);
+    },
+    unanswered: (socket) => pipelines.get(socket)?.unanswered() ?? 0,
   };
+}
+
+/** The requests of all connections. */
+export interface Pipelines {
+  readonly take: Handle;
+  /** How many of a connection were handed on or are held back, and are not answered yet. */
+  unanswered(socket: Socket): number;
+}
+
+interface Pipeline {
+  readonly take: Handle;
+  unanswered(): number;
 }
 
 interface Shared {
@@ -60,7 +75,7 @@ interface Shared {
   held: number;
 }
 
-function openPipeline(socket: Socket, shared: Shared): Handle {
+function openPipeline(socket: Socket, shared: Shared): Pipeline {
   const held: (readonly [IncomingMessage, ServerResponse])[] = [];
   const begun = new Set<ServerResponse>();
   let isDeferred = false;
@@ -105,22 +120,25 @@ function openPipeline(socket: Socket, shared: Shared): Handle {
     }
   });
 
-  return (request, response) => {
-    if (isOver()) {
-      stopParsing(socket);
-      return;
-    }
-    if (held.length === 0 && hasRoom()) {
-      begin(request, response);
-      return;
-    }
-    if (shared.held >= policy.maxHeld) {
-      socket.destroy();
-      stopParsing(socket);
-      return;
-    }
-    shared.held += 1;
-    held.push([request, response]);
-    socket.pause();
+  return {
+    take(request, response) {
+      if (isOver()) {
+        stopParsing(socket);
+        return;
+      }
+      if (held.length === 0 && hasRoom()) {
+        begin(request, response);
+        return;
+      }
+      if (shared.held >= policy.maxHeld) {
+        socket.destroy();
+        stopParsing(socket);
+        return;
+      }
+      shared.held += 1;
+      held.push([request, response]);
+      socket.pause();
+    },
+    unanswered: () => begun.size + held.length,
   };
 }

@@ -37,18 +37,15 @@ export function refuseAtOnce(
 }
 
 /**
- * The same for a client that has ended its side and most likely hung up: nothing is waited for, for
- * where thousands do so it would take the time of those who wait.
+ * The same for a client that has ended its side and most likely hung up, behind the only request on
+ * its connection: nothing is waited for, for where thousands do so it would take the time of others.
  */
 export function refuseAndLeave(
   failure: Failure,
   request: IncomingMessage,
-  response: ServerResponse,
   requestId: SheddingOptions['requestId'],
 ): string {
   const { socket } = request;
-  // Behind others of its connection it would be taken for their answer.
-  if (response.socket !== socket) return refuseAtOnce(failure, request, response, requestId);
   const id = requestId(request);
   socket.write(rawAnswer(failure, id));
   socket.destroy();

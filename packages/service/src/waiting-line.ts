@@ -6,27 +6,30 @@ export interface WaitingLineOptions {
 }
 
 const policy = {
-  /** Whoever has waited for so long has a share of the turns again. */
-  patientMs: 2500,
-  patientShare: 1 / 4,
+  /** Whoever is passed over has a share of the turns again when it has waited for so long. */
+  againMs: 2500,
+  againShare: 1 / 4,
 };
 
 /** Those who wait for their turn, each once. */
 export interface WaitingLine<One> {
   readonly size: number;
   has(one: One): boolean;
-  /** @param waitedMs for how long it has waited already */
-  add(one: One, waitedMs?: number): void;
+  /** Lets it wait from now on, unless it does already. */
+  add(one: One): void;
   /**
    * Takes those whose turn it is out of the line, one by one.
-   * @param count how many turns there are
-   * @param take is told how long each has waited, and returns whether that was a turn
+   * @param turns how many there are
+   * @param looks at most so many are looked at
+   * @param serve is told how long each has waited, and returns whether that took a turn
+   * @returns how many turns were taken
    */
-  take(count: number, take: (one: One, waitedMs: number) => boolean): void;
-  /** Takes those out of the line who have waited for longer, at most `count`. */
-  takeOlder(waitedMs: number, count: number, take: (one: One, waitedMs: number) => void): void;
-  /** Takes all out of the line. */
-  clear(): One[];
+  take(turns: number, looks: number, serve: (one: One, waitedMs: number) => boolean): number;
+  /**
+   * Takes those out of the line who have waited for longer, at most `count`.
+   * @returns how many they were
+   */
+  takeOlder(waitedMs: number, count: number, tell: (one: One, waitedMs: number) => void): number;
 }
 
 /**
@@ -34,42 +37,50 @@ export interface WaitingLine<One> {
  * everybody wait for as long as it takes, and once that is longer than they are willing to, all that
  * is done is done for those who have left; nor does it end by itself, for they come again. So whoever
  * has waited for too long is passed over until there is nobody else, and those behind are served in
- * time (as with adaptive LIFO and CoDel; Maurer, "Fail at Scale", ACM Queue 13(8), 2015). Those who are
- * seen to be patient have a share of the turns later.
+ * time (as with adaptive LIFO and CoDel; Maurer, "Fail at Scale", ACM Queue 13(8), 2015). Some may be
+ * more patient than that: later they have a share of the turns whoever else is there.
  */
 export function createWaitingLine<One>({ now, freshMs }: WaitingLineOptions): WaitingLine<One> {
-  /** Since when each waits. */
+  /** Since when each waits; in both those first who have for the longest. */
   const fresh = new Map<One, number>();
   const passedOver = new Map<One, number>();
+  const has = (one: One) => fresh.has(one) || passedOver.has(one);
 
   return {
     get size() {
       return fresh.size + passedOver.size;
     },
-    has: (one) => fresh.has(one) || passedOver.has(one),
-    add(one, waitedMs = 0) {
-      fresh.set(one, now() - waitedMs);
+    has,
+    add(one) {
+      if (!has(one)) fresh.set(one, now());
     },
-    take(count, take) {
+    take(turns, looks, serve) {
       const time = now();
-      let left = count;
+      let taken = 0;
+      let looked = 0;
 
-      function takeFrom(some: Map<One, number>, most: number, leastMs: number): void {
-        let turns = 0;
+      function serveFrom(some: Map<One, number>, share = 1, leastMs = 0): void {
+        const mostTaken = Math.ceil(share * turns);
+        const mostLooked = Math.ceil(share * looks);
         for (const [one, since] of some) {
-          if (turns >= most || time - since < leastMs) break;
+          const waitedMs = time - since;
+          if (taken >= mostTaken || looked >= mostLooked || waitedMs < leastMs) return;
           some.delete(one);
-          if (some === fresh && time - since > freshMs) passedOver.set(one, since);
-          else if (take(one, time - since)) turns += 1;
+          if (some === fresh && waitedMs > freshMs) {
+            passedOver.set(one, since);
+            continue;
+          }
+          looked += 1;
+          if (serve(one, waitedMs)) taken += 1;
         }
-        left -= turns;
       }
 
-      takeFrom(passedOver, Math.ceil(count * policy.patientShare), policy.patientMs);
-      takeFrom(fresh, left, 0);
-      takeFrom(passedOver, left, 0);
+      serveFrom(passedOver, policy.againShare, policy.againMs);
+      serveFrom(fresh);
+      serveFrom(passedOver);
+      return taken;
     },
-    takeOlder(waitedMs, count, take) {
+    takeOlder(waitedMs, count, tell) {
       const time = now();
       let left = count;
       for (const some of [passedOver, fresh]) {
@@ -77,15 +88,10 @@ export function createWaitingLine<One>({ now, freshMs }: WaitingLineOptions): Wa
           if (left === 0 || time - since <= waitedMs) break;
           some.delete(one);
           left -= 1;
-          take(one, time - since);
+          tell(one, time - since);
         }
       }
-    },
-    clear() {
-      const all = [...fresh.keys(), ...passedOver.keys()];
-      fresh.clear();
-      passedOver.clear();
-      return all;
+      return count - left;
     },
   };
 }

@@ -1,7 +1,8 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, connect, Socket } from 'node:net';
-import t from 'tap';
+import { text } from 'node:stream/consumers';
+import t, { type Test } from 'tap';
 import { createAdmission } from '../src/admission.js';
 import { createService } from '../src/create.js';
 
@@ -30,12 +31,15 @@ function openDoor() {
   let last = 0;
   return {
     ...{ admission, begun, refused, state, clock },
-    ask(headers: IncomingMessage['headers'] = {}, method = 'POST', restedMs = 0) {
+    ask(headers: IncomingMessage['headers'] = {}, method = 'POST', restedMs = 0, state = {}) {
       const request = new IncomingMessage(new Socket());
       last += 1;
       request.method = method;
       request.url = `/${last}`;
       Object.assign(request.headers, headers);
+      for (const [name, value] of Object.entries(state)) {
+        Object.defineProperty(request.socket, name, { value });
+      }
       admission.take(request, new ServerResponse(request), restedMs);
       return request;
     },
@@ -146,17 +150,11 @@ t.test('when a client has hung up before its turn, then nothing is begun for it'
 });
 
 t.test('when a client hung up while its connection rested, then nothing is begun for it', (t) => {
-  const { begun, refused, ask, turn, isWaiting } = openDoor();
-  const gone = ask({}, 'POST', 1000);
-  const patient = ask({ 'x-timeout-ms': '1100' }, 'POST', 1000);
-  const quick = ask({}, 'POST', 200);
-  turn();
-  t.same(
-    begun.map(([request]) => request),
-    [quick],
-    'the end of a connection is not known in the turn in which its request is read',
-  );
-  Object.defineProperty(gone.socket, 'readableEnded', { value: true });
+  const { begun, refused, ask, turn } = openDoor();
+  const ended = { readableEnded: true };
+  const gone = ask({}, 'POST', 251, ended);
+  const quick = ask({}, 'POST', 250, ended);
+  const patient = ask({ 'x-timeout-ms': '1100' }, 'POST', 6000);
   turn();
   t.same(
     begun.map(([request]) => request),
@@ -164,7 +162,19 @@ t.test('when a client hung up while its connection rested, then nothing is begun
   );
   t.equal(patient.headers['x-timeout-ms'], '1100', 'when it was sent is not known');
   t.same(refused, [`${gone.url} overloaded true`]);
-  t.notOk(isWaiting());
+  t.end();
+});
+
+t.test('when many have hung up, then the first who has not is begun in their place', (t) => {
+  const { begun, ask, answer, turn } = openDoor();
+  for (let count = 0; count < most; count += 1) ask();
+  for (let count = 0; count < 300; count += 1) ask().socket.destroy();
+  const patient = ask();
+  answer(1);
+  turn();
+  t.equal(begun.length, most - 1, 'but not all of them are looked at in one turn');
+  turn();
+  t.equal(begun.at(-1)?.[0], patient);
   t.end();
 });
 
@@ -252,6 +262,55 @@ t.test('when more wait than there is room for, then who comes is refused', (t) =
   t.end();
 });
 
+/** A service whose slow answers are all under way, on a clock that is set by hand. */
+async function openBusy(t: Test) {
+  const time = { now: 0 };
+  const config = { LOG_LEVEL: 'silent' };
+  const app = createService({ name: 'stall', config, now: () => time.now });
+  const gate = new EventEmitter();
+  const open = once(gate, 'open');
+  app.get('/slow', () => open.then(() => 'well'));
+  app.post('/body', () => open.then(() => 'done'));
+  app.post('/none', () => 'begun');
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  t.teardown(() => app.close());
+  const { port } = app.server.address() as AddressInfo;
+  const figures = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    return [...text.matchAll(/^bazar_requests\{.*\} (\d+)$/gm)].map(([, value]) => Number(value));
+  };
+  const dial = () => {
+    const socket = connect(port, '127.0.0.1');
+    t.teardown(() => socket.destroy());
+    return socket;
+  };
+  for (let count = 0; count < most / 64; count += 1) {
+    dial().resume().write('GET /slow HTTP/1.1\r\nhost: stall\r\n\r\n'.repeat(64));
+  }
+  let [underWay] = await figures();
+  while (underWay !== most) [underWay] = await figures();
+  return { app, dial, time, figures, letGo: () => gate.emit('open') };
+}
+
+t.test('when a client is refused that has more under way, then it hears of all', async (t) => {
+  const { app, dial, time, figures, letGo } = await openBusy(t);
+  const connection = once(app.server, 'connection');
+  const socket = dial();
+  const heard = text(socket);
+  const [accepted] = await connection;
+  const ended = once(accepted, 'end');
+  const request = 'POST /none HTTP/1.1\r\nhost: stall\r\n';
+  socket.end(
+    `${request}content-length: 0\r\n\r\n` +
+      'POST /body HTTP/1.1\r\nhost: stall\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}',
+  );
+  await ended;
+  t.same(await figures(), [most, 1], 'what has a body does not wait');
+  time.now += 251;
+  letGo();
+  t.match(await heard, /^HTTP\/1\.1 503 .*HTTP\/1\.1 200 .*done$/s);
+});
+
 t.test('when a service has its hands full, then it says so, and forgets nobody', async (t) => {
   const connections = 34;
   const perConnection = 64;
@@ -287,7 +346,10 @@ t.test('when a service has its hands full, then it says so, and forgets nobody',
     return [...text.matchAll(/^bazar_requests\{.*\} (\d+)$/gm)].map(([, value]) => Number(value));
   }
   let [underWay = 0, waiting = 0] = await figures();
-  while (underWay + waiting < all) [underWay = 0, waiting = 0] = await figures();
+  // They are let in in turns.
+  while (underWay + waiting < all || underWay < most) {
+    [underWay = 0, waiting = 0] = await figures();
+  }
   t.equal(underWay, most);
   t.equal(waiting, all - most);
   t.equal((await fetch(`${url}/health/live`)).status, 200, 'the health does not wait');

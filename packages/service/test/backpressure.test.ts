@@ -153,7 +153,38 @@ t.test('when enough was read already, then few are read from, and at a leisurely
   const more = linesOf(600);
   for (const line of more) pressure.rest(line);
   turn(1);
-  t.equal(readOf(more), 400, 'such turns do not show that there is time for more');
+  t.equal(readOf(more), 320, 'such turns do not show that there is time for more');
+  t.end();
+});
+
+t.test('when few rest, then their turns do not show that there is time for more', (t) => {
+  const { pressure, turn } = openLoop();
+  pressure.arrived();
+  turn(21);
+  for (let turns = 0; turns < 10; turns += 1) {
+    pressure.rest(new Line());
+    turn(1);
+  }
+  const lines = linesOf(1000);
+  for (const line of lines) pressure.rest(line);
+  turn(1);
+  t.equal(readOf(lines), 320);
+  t.end();
+});
+
+t.test('when a newcomer comes in a turn that is long, then it counts all the same', (t) => {
+  const { pressure, turn } = openLoop();
+  pressure.arrived();
+  turn(21);
+  const lines = linesOf(1000);
+  for (const line of lines) pressure.rest(line);
+  turn(1);
+  t.equal(readOf(lines), 320);
+  pressure.accepted();
+  turn(21);
+  t.equal(readOf(lines), 320, 'the newcomer is taken first');
+  turn(1);
+  t.equal(readOf(lines), 480);
   t.end();
 });
 

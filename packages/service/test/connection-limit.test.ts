@@ -52,13 +52,37 @@ async function listening(t: Test, options: Parameters<typeof openStall>[0] & obj
   const figure = async (name: string) =>
     Number(new RegExp(`^${name} (\\d+)$`, 'm').exec((await app.inject('/metrics')).body)?.[1]);
   const told = () => lines.filter((line) => line.includes('too many connections'));
-  return { dial, figure, told };
+  return { app, dial, figure, told };
 }
 
 const clock = (): ServiceOptions => ({
   name: 'stall',
   config: { LOG_LEVEL: 'warn' },
   now: () => 0,
+});
+
+t.test('when nobody reads from a connection for long, then it makes room', async (t) => {
+  const time = { now: 0 };
+  const now = () => time.now;
+  const { app, dial, figure } = await listening(t, { ...clock(), now, maxConnections: 2 });
+  const rest = (socket: Socket) => socket.pause();
+  app.server.on('connection', rest);
+  const resting = [await dial(), await dial()];
+  app.server.off('connection', rest);
+  const refused = await dial();
+  if (!refused.isClosed()) await once(refused.socket, 'close');
+  t.same(
+    resting.map(({ isClosed }) => isClosed()),
+    [false, false],
+    'its turn may come',
+  );
+  time.now = 5000;
+  const newcomer = await dial();
+  newcomer.socket.write(health);
+  await newcomer.until('"ok"');
+  if (!resting[0]?.isClosed()) await once(resting[0]?.socket as Socket, 'close');
+  t.equal(resting[1]?.isClosed(), false);
+  t.equal(await figure('bazar_connections_refused_total'), 1);
 });
 
 t.test('when idle connections fill a service, then they make room for who asks', async (t) => {

@@ -154,7 +154,7 @@ t.test('when a client hangs up, then only the errors about that have no stack', 
 function openLines() {
   const begun: ServerResponse[] = [];
   let deferred: (() => void)[] = [];
-  const take = boundPipelines((_request, response) => begun.push(response), {
+  const { take, unanswered } = boundPipelines((_request, response) => begun.push(response), {
     isClosing: () => false,
     defer: (run) => deferred.push(run),
   });
@@ -169,6 +169,7 @@ function openLines() {
       const socket = new Socket();
       return {
         socket,
+        unanswered: () => unanswered(socket),
         send(count: number) {
           for (let sent = 0; sent < count; sent += 1) {
             const response = Object.assign(new EventEmitter(), { socket: null });
@@ -179,6 +180,18 @@ function openLines() {
     },
   };
 }
+
+t.test('when it is asked how many are unanswered, then those held back count too', (t) => {
+  const { begun, line } = openLines();
+  const { send, unanswered } = line();
+  t.equal(unanswered(), 0);
+  send(70);
+  t.equal(begun.length, 64);
+  t.equal(unanswered(), 70);
+  begun[0]?.emit('close');
+  t.equal(unanswered(), 69);
+  t.end();
+});
 
 t.test('when one sends many at once, then the others have their turn in between', (t) => {
   const { begun, turn, line } = openLines();

@@ -9,7 +9,7 @@ function openLine() {
     ...{ clock, line },
     take(count: number): string[] {
       const taken: string[] = [];
-      line.take(count, (one) => taken.push(one) > 0);
+      line.take(count, 100, (one) => taken.push(one) > 0);
       return taken;
     },
   };
@@ -32,14 +32,19 @@ t.test('when all are in time, then whoever came first is served first', (t) => {
 t.test('when somebody has waited for too long, then those who are in time come first', (t) => {
   const { clock, line, take } = openLine();
   line.add('late');
-  line.add('came late', 900);
+  clock.now = 1;
+  line.add('a little late');
+  line.add('late');
   clock.now = 200;
   line.add('in time');
-  clock.now = 1001;
+  clock.now = 1002;
+  t.equal(line.size, 3, 'each waits once');
   t.same(take(1), ['in time']);
+  line.add('late');
+  t.equal(line.size, 2);
   t.ok(line.has('late'));
   t.same(take(1), ['late'], 'who is passed over has its turn when there is nobody else');
-  t.same(take(1), ['came late']);
+  t.same(take(1), ['a little late']);
   t.end();
 });
 
@@ -67,13 +72,31 @@ t.test('when it was no turn, then another one has it', (t) => {
   const { line } = openLine();
   for (const one of ['gone', 'a', 'b']) line.add(one);
   const taken: string[] = [];
-  line.take(1, (one) => {
+  const serve = (one: string) => {
     taken.push(one);
     return one !== 'gone';
-  });
+  };
+  t.equal(line.take(1, 9, serve), 1);
   t.same(taken, ['gone', 'a']);
-  t.same(line.clear(), ['b']);
+  t.equal(line.take(9, 9, serve), 1);
   t.equal(line.size, 0);
+  t.end();
+});
+
+t.test('when many are gone, then so many are looked at and no more', (t) => {
+  const { clock, line } = openLine();
+  for (let count = 0; count < 20; count += 1) line.add(`gone ${count}`);
+  clock.now = 1001;
+  t.equal(
+    line.take(8, 4, () => false),
+    0,
+  );
+  t.equal(line.size, 16);
+  clock.now = 2600;
+  line.add('quick');
+  const looked: string[] = [];
+  line.take(8, 4, (one) => looked.push(one) < 0);
+  t.same(looked, ['gone 4', 'quick', 'gone 5', 'gone 6'], 'a quarter of the looks, at first');
   t.end();
 });
 
@@ -90,8 +113,8 @@ t.test('when it is asked who has waited for longer, then it is told from whichev
   clock.now = 3001;
   takeOlder(3001, 9);
   t.same(older, []);
-  takeOlder(3000, 1);
-  takeOlder(1999, 9);
+  t.equal(takeOlder(3000, 1), 1);
+  t.equal(takeOlder(1999, 9), 2);
   t.same(older, [
     ['a', 3001],
     ['b', 3001],
