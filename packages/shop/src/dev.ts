@@ -17,6 +17,10 @@ async function sourceFolders(): Promise<string[]> {
   return packages.flat();
 }
 
+// The first build takes a while, and a process without a handler would die of this signal. Once there
+// are services whose logs can be switched, it is passed on to them.
+process.on('SIGUSR2', () => {});
+
 // The folders are watched from before the first build on: no change falls between two chairs.
 let rebuild: Rebuild | undefined;
 let changedEarly = false;

@@ -21,6 +21,7 @@ export interface KeepOptions {
 /**
  * Opens the shop in a terminal, keeps it open, and closes it: at SIGINT, SIGTERM or SIGHUP, when a
  * service dies, and when nobody can read the output any more. A second signal kills at once.
+ * SIGUSR2 switches the logs of all three services to `debug`, and back.
  *
  * @returns the exit code: 0 when somebody closed the shop and all three services stopped cleanly
  */
@@ -42,7 +43,7 @@ export async function keepShop(options: KeepOptions = {}): Promise<number> {
       onLine: line,
       onDeath(service, exit) {
         const next = options.outlivesDeaths ? ' It starts again at the next change.' : '';
-        complain(`The ${service} died (${ending(exit)}).${next}`);
+        complain(`The ${service} service died (${ending(exit)}).${next}`);
         if (!options.outlivesDeaths) closing.begin(1);
       },
       ...(options.mains && { mains: options.mains }),
@@ -51,6 +52,8 @@ export async function keepShop(options: KeepOptions = {}): Promise<number> {
     complain(inWords(error));
     return 1;
   }
+  // Never taken back: without a handler this process would die of the signal, and the shop with it.
+  process.on('SIGUSR2', shop.switchLogs);
   const ignoreSignals = onSignals(
     () => closing.begin(0),
     () => {

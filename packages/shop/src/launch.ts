@@ -46,6 +46,8 @@ export interface Shop {
    * @throws StartError with the last answer when they do not in time
    */
   ready(withinMs?: number): Promise<void>;
+  /** Has all three services log at `debug`, and the next time at their configured level again. */
+  switchLogs(): void;
   /**
    * Stops gateway, order, catalog, one after the other; kills whichever misses the deadline.
    *
@@ -111,6 +113,9 @@ export function createShop(options: ShopOptions): Shop {
       await ready();
     },
     ready,
+    switchLogs() {
+      for (const name of startOrder) services[name].switchLog();
+    },
     async stop() {
       stopping = true;
       const exits = new Map<ServiceName, Exit>();

@@ -33,6 +33,11 @@ export interface Service<Name extends string = ServiceName> {
   /** Lets a paused process go on. */
   resume(): void;
   /**
+   * Has the process log at `debug`, and the next time at its configured level again (SIGUSR2). What
+   * is asked for before it listens, it is told once it does; so is each process that follows.
+   */
+  switchLog(): void;
+  /**
    * Asks the process to stop (SIGTERM), and kills it when the deadline passes.
    *
    * @returns its exit code, or null when it had to be killed
@@ -70,6 +75,8 @@ interface Run {
   readonly pid: number;
   readonly exited: Promise<Exit>;
   alive: boolean;
+  /** True from when the process has said where it listens; by then it knows all its signals. */
+  listens: boolean;
   /** True once the end of the process is what somebody asked for. */
   toldToEnd: boolean;
 }
@@ -82,6 +89,7 @@ export function createService<Name extends string>(options: ServiceOptions<Name>
   let port = options.port;
   let url: string | undefined;
   let run: Run | undefined;
+  let isLogSwitched = false;
 
   async function start(): Promise<void> {
     if (run?.alive) throw new Error(`The ${name} is running already.`);
@@ -101,6 +109,9 @@ export function createService<Name extends string>(options: ServiceOptions<Name>
     url = outcome;
     port = Number(new URL(outcome).port);
     output.release();
+    started.listens = true;
+    // It began at the configured level, whatever the process before it was switched to.
+    if (isLogSwitched) passSwitchOn(started);
     started.exited.then((exit) => {
       if (!started.toldToEnd) onDeath(exit);
     });
@@ -151,6 +162,10 @@ export function createService<Name extends string>(options: ServiceOptions<Name>
     resume() {
       started().child.kill('SIGCONT');
     },
+    switchLog() {
+      isLogSwitched = !isLogSwitched;
+      if (run !== undefined) passSwitchOn(run);
+    },
     stop,
     async restart() {
       await stop();
@@ -180,6 +195,7 @@ function startProcess(script: readonly string[], env: NodeJS.ProcessEnv, output:
     child,
     pid: child.pid,
     alive: true,
+    listens: false,
     toldToEnd: false,
     exited: new Promise((resolve) => {
       // 'close' rather than 'exit': only then has everything been read that the process wrote.
@@ -192,6 +208,14 @@ function startProcess(script: readonly string[], env: NodeJS.ProcessEnv, output:
   // A signal to a process that has just ended is no error here.
   child.on('error', () => {});
   return run;
+}
+
+/**
+ * A process dies of SIGUSR2 before it has its handler, and again in its last moments, when Node has
+ * taken the handler away: a stop would then look like a death.
+ */
+function passSwitchOn({ child, listens, toldToEnd }: Run): void {
+  if (listens && !toldToEnd) child.kill('SIGUSR2');
 }
 
 interface Output {

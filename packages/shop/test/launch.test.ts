@@ -186,12 +186,40 @@ t.test('when a service does not stop, then it is killed at the deadline', async 
   t.same(exits.get('order'), { code: null, signal: 'SIGKILL' });
 });
 
-/** A launcher in a process of its own, opening a shop of stand-ins or the command given. */
-function openInTerminal(t: Test, env: NodeJS.ProcessEnv) {
+t.test('when logs are switched, then services that start later are switched too', async (t) => {
+  const lines: string[] = [];
+  const onLine = (service: ServiceName, line: string) => lines.push(`${service} ${line}`);
+  const shop = createShop({ dataDir: t.testdir(), mains, onLine });
+  t.teardown(() => shop.kill());
+  const counted = () =>
+    names.map(
+      (name) => lines.filter((line) => new RegExp(`^${name} .*switched`).test(line)).length,
+    );
+
+  const opening = shop.start();
+  t.ok(shop.service('catalog').running, 'one runs already, but cannot know the signal yet');
+  shop.switchLogs();
+  await opening;
+  await until('all are switched', () => counted().every((count) => count > 0));
+  t.same(counted(), [1, 1, 1]);
+
+  await shop.service('order').restart();
+  await until('it is switched like the others', () => counted()[1] === 2);
+  shop.switchLogs();
+  await until('all are switched back', () => counted().join() === '2,3,2');
+  await shop.service('order').restart();
+  const exits = await shop.stop();
+  shop.switchLogs();
+  t.ok([...exits.values()].every(({ code }) => code === 0));
+  t.same(counted(), [2, 3, 2], 'what starts at its configured level is left there');
+});
+
+/** A launcher in a process of its own, opening a shop of stand-ins or what the script opens. */
+function openInTerminal(t: Test, env: NodeJS.ProcessEnv, script = standIn('open')) {
   const dataDir = t.testdir();
   const { NODE_OPTIONS: _, ...inherited } = process.env;
   const ports = { GATEWAY_PORT: '0', CATALOG_PORT: '0', ORDER_PORT: '0' };
-  const child = spawn(process.execPath, [standIn('open')], {
+  const child = spawn(process.execPath, [script], {
     env: { ...inherited, DATA_DIR: dataDir, ...ports, ...env },
     // The channel ends the launcher if this test file is ended.
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -273,6 +301,31 @@ t.test('when Ctrl-C comes again, then what still runs is killed at once', async 
   t.notOk(pids().some(isAlive));
 });
 
+t.test('when SIGUSR2 comes, then all services log more, and at the next one less', async (t) => {
+  const env = { LOG_LEVEL: 'info' };
+  const { child, end, isOpen, stderr, stdout, url } = openInTerminal(t, env, standIn('real'));
+  await isOpen();
+  const allAreAt = (level: string) =>
+    until(`all are at ${level}`, () =>
+      names.every((name) =>
+        stdout().includes(`"name":"${name}","msg":"the log level is ${level} now"`),
+      ),
+    );
+  const sells = async (when: string) => {
+    const answer = await fetch(`${url()}/purchase/1`, { method: 'POST' });
+    t.match(await answer.json(), { message: /^bought book / }, when);
+  };
+  child.kill('SIGUSR2');
+  await allAreAt('debug');
+  await sells('at debug');
+  child.kill('SIGUSR2');
+  await allAreAt('info');
+  await sells('and back');
+  child.kill('SIGTERM');
+  t.equal(await end(), 0);
+  t.equal(stderr(), '');
+});
+
 t.test('when the launcher is killed, then nothing is left running', async (t) => {
   const { child, ended, isOpen, noneLeft } = openInTerminal(t, {});
   await isOpen();
@@ -296,7 +349,7 @@ t.test('when a service dies, then the others are stopped', async (t) => {
   await isOpen();
   await fetch(`${url()}/crash`).catch(() => {});
   t.equal(await end(), 1);
-  t.equal(stderr(), 'The gateway died (code 3).\n');
+  t.equal(stderr(), 'The gateway service died (code 3).\n');
   t.notOk(pids().some(isAlive));
 });
 

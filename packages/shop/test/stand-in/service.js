@@ -50,6 +50,8 @@ export function standIn(name) {
   if (behaviour === 'silent') return;
   server.listen(Number(PORT), '127.0.0.1', () => {
     process.stderr.write('a warning\n');
+    // As late as can be: a signal that comes too early ends this one, and is noticed.
+    process.on('SIGUSR2', () => log('switched'));
     log('listening');
     process.send?.({ kind: 'listening', url: `http://127.0.0.1:${server.address().port}` });
   });
