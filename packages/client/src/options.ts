@@ -136,6 +136,7 @@ function headersOf(layers: readonly CallOptions[], token: string | undefined): H
     }
   }
   if (token === undefined) return headers;
+  demand(token !== '', 'token is empty');
   demand(/^[\x21-\x7e]+$/.test(token), 'token has a character that no header can have');
   headers.set('authorization', `Bearer ${token}`);
   return headers;

@@ -313,6 +313,7 @@ t.test('when an option is wrong, then that is said by its name', (t) => {
   const orderUrl = 'http://user:secret@shop';
   t.throws(() => createAdmin({ catalogUrl: baseUrl, orderUrl }), /^orderUrl((?!secret).)*$/);
   t.throws(() => createBazar({ baseUrl, token: 'sec\nret' }), /^token((?!sec).)*$/);
+  t.throws(() => createBazar({ baseUrl, token: '' }), new TypeError('token is empty'));
   t.throws(() => createBazar({ baseUrl, fetch: 'x' as never }), /fetch/);
   for (const [name, option] of [
     ['Idempotency-Key', 'key'],

@@ -35,7 +35,7 @@ export function exchangeOn(socket: Socket): Exchange {
 }
 
 /** For how long a client that has ended its side counts as one that waits. */
-export const momentMs = 250;
+const momentMs = 250;
 
 /**
  * Tells whether a client has hung up. One that has ended its side may have closed the connection, as

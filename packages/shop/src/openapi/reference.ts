@@ -95,19 +95,43 @@ function bodyOf({ content, description, required }: Fields): string | undefined 
   if (content === undefined) return undefined;
   const must = required === true ? '' : ', optional';
   const says = description === undefined ? '' : ` ${text(description)}`;
-  return `- body (JSON${must}):${says}${example === undefined ? '' : ` \`${example}\``}`;
+  const shown = example === undefined ? '' : ` \`${example}\``;
+  const keys = keysOf(fieldsOf(fieldsOf(fieldsOf(content)['application/json'])['schema']));
+  return [`- body (JSON${must}):${says}${shown}`, ...keys].join('\n');
+}
+
+/** What a body may say; a key that is not named here is refused. */
+function keysOf({ properties, required }: Fields): string[] {
+  return Object.entries(fieldsOf(properties)).map(([name, schema]) => {
+    const must = listOf(required).includes(name) ? '' : ', optional';
+    const { type, description } = fieldsOf(schema);
+    const says = [boundsOf(fieldsOf(schema)), text(description)].filter((part) => part !== '');
+    return `  - \`${name}\` (${text(type)}${must}): ${says.join(' ')}`;
+  });
+}
+
+function boundsOf({ type, minimum, maximum, minLength, maxLength }: Fields): string {
+  if (type === 'string') return `${text(minLength)} to ${text(maxLength)} characters.`;
+  return `From ${text(minimum)} to ${text(maximum)}.`;
 }
 
 function answers(responses: Fields): string {
   return Object.entries(responses)
     .filter(([status]) => !everywhere.includes(status))
     .map(([status, response]) => {
-      const { description, content } = fieldsOf(response);
+      const { description, content, headers } = fieldsOf(response);
       const example = Number(status) < 300 ? exampleOf(content) : undefined;
       const shown = example === undefined ? '' : `\n\n  \`\`\`json\n  ${example}\n  \`\`\`\n`;
-      return `- ${status}: ${text(description)}${shown}`;
+      return `- ${status}: ${text(description)}${headersOf(fieldsOf(headers))}${shown}`;
     })
     .join('\n');
+}
+
+/** The headers that an answer of its own kind has. */
+function headersOf(headers: Fields): string {
+  return Object.entries(headers)
+    .map(([name, header]) => `\n  - \`${name}\`: ${text(fieldsOf(header)['description'])}`)
+    .join('');
 }
 
 /** The first example of a JSON content, in one line. */
