@@ -378,59 +378,56 @@ function heldUp(wires: { order: Wire }) {
   return { letGo, calls: () => calls };
 }
 
-t.test(
-  'when a client hangs up while calls are held up, then nothing is bought for it',
-  async (t) => {
-    const clock = { now: 0 };
-    const now = () => clock.now;
-    const { app, catalogApp, wires, buying } = await open(t, {}, undefined, withoutGateways, now);
-    const url = await app.listen({ port: 0 });
-    const held = heldUp(wires);
-    const until = async (holds: () => boolean) => {
-      while (!holds()) await new Promise((resolve) => setImmediate(resolve));
-    };
-    const purchase = (id: number, rest: RequestInit = {}) =>
-      fetch(`${url}/purchase/${id}`, { method: 'POST', ...rest });
-    const first = [purchase(1)];
-    await until(() => held.calls() === 1);
-    first.push(purchase(1));
-    await until(() => held.calls() === 2);
-    const client = new AbortController();
-    const connected = once(app.server, 'connection');
-    const aborted = t.rejects(purchase(1, { signal: client.signal }), { name: 'AbortError' });
-    const [accepted] = await connected;
-    await until(() => buying.waiting() === 1);
-    const hungUp = once(accepted, 'end');
-    client.abort();
-    await aborted;
-    await hungUp;
-    const closeSide = async () => {
-      const connection = once(app.server, 'connection');
-      const answer = rawAnswers(
-        Number(new URL(url).port),
-        'POST /purchase/1 HTTP/1.1\r\nHost: a\r\n\r\n',
-        (socket) => socket.end(),
-      );
-      await once((await connection)[0], 'end');
-      return { answer };
-    };
-    const half = await closeSide();
-    await until(() => buying.waiting() === 2);
-    clock.now = 100;
-    const quick = await closeSide();
-    const patient = purchase(1);
-    await until(() => buying.waiting() === 4);
-    clock.now = 251;
-    held.letGo();
-    for (const answer of [...first, patient]) {
-      t.match(await (await answer).json(), { message: /^bought book/ });
-    }
-    const nothing = /^HTTP\/1\.1 504 .*This request bought nothing; .*"deadline_exceeded"/s;
-    t.match(await half.answer, nothing, 'who only closed its side is told so');
-    t.match(await quick.answer, /^HTTP\/1\.1 200 /, 'but not if it has waited for a moment only');
-    t.match((await catalogApp.inject('/info/1')).json(), { quantity: 6 }, 'four were bought');
-  },
-);
+t.test('when a client hangs up while calls are held up, then it buys nothing', async (t) => {
+  const clock = { now: 0 };
+  const now = () => clock.now;
+  const { app, catalogApp, wires, buying } = await open(t, {}, undefined, withoutGateways, now);
+  const url = await app.listen({ port: 0 });
+  const held = heldUp(wires);
+  const until = async (holds: () => boolean) => {
+    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const purchase = (id: number, rest: RequestInit = {}) =>
+    fetch(`${url}/purchase/${id}`, { method: 'POST', ...rest });
+  const first = [purchase(1)];
+  await until(() => held.calls() === 1);
+  first.push(purchase(1));
+  await until(() => held.calls() === 2);
+  const client = new AbortController();
+  const connected = once(app.server, 'connection');
+  const aborted = t.rejects(purchase(1, { signal: client.signal }), { name: 'AbortError' });
+  const [accepted] = await connected;
+  await until(() => buying.waiting() === 1);
+  const hungUp = once(accepted, 'end');
+  client.abort();
+  await aborted;
+  await hungUp;
+  const closeSide = async () => {
+    const connection = once(app.server, 'connection');
+    const answer = rawAnswers(
+      Number(new URL(url).port),
+      'POST /purchase/1 HTTP/1.1\r\nHost: a\r\n\r\n',
+      (socket) => socket.end(),
+    );
+    await once((await connection)[0], 'end');
+    return { answer };
+  };
+  const half = await closeSide();
+  await until(() => buying.waiting() === 2);
+  clock.now = 100;
+  const quick = await closeSide();
+  const patient = purchase(1);
+  await until(() => buying.waiting() === 4);
+  clock.now = 251;
+  held.letGo();
+  for (const answer of [...first, patient]) {
+    t.match(await (await answer).json(), { message: /^bought book/ });
+  }
+  const nothing = /^HTTP\/1\.1 504 .*This request bought nothing; .*"deadline_exceeded"/s;
+  t.match(await half.answer, nothing, 'who only closed its side is told so');
+  t.match(await quick.answer, /^HTTP\/1\.1 200 /, 'but not if it has waited for a moment only');
+  t.match((await catalogApp.inject('/info/1')).json(), { quantity: 6 }, 'four were bought');
+});
 
 t.test('when a client closes its side at an idle gateway, then it buys', async (t) => {
   let flush = () => {};

@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox';
-import { ItemId, maxQuantity, Price, Quantity, Title, Topic } from './fields.js';
+import { ItemId, Price, Quantity, Title, Topic } from './fields.js';
 
 export const Book = Type.Object(
   {
@@ -39,24 +39,18 @@ export type NewBook = Static<typeof NewBook>;
 
 const change = {
   price: Type.Optional(Price),
-  quantity: Type.Optional(
-    Type.Integer({ minimum: 0, maximum: maxQuantity, description: 'The stock from now on.' }),
-  ),
-  quantity_delta: Type.Optional(
-    Type.Integer({
-      minimum: -maxQuantity,
-      maximum: maxQuantity,
-      description: 'How many copies more or, below zero, less.',
-    }),
-  ),
+  /** The stock from now on. */
+  quantity: Type.Optional(Quantity),
+  /** How many copies more or, below zero, less. */
+  quantity_delta: Type.Optional(Type.Integer({ minimum: -1_000_000_000, maximum: 1_000_000_000 })),
 };
 
-/** `quantity` sets the stock, `quantity_delta` adjusts it; naming both would be a contradiction. */
 export const BookChange = Type.Object(change, {
   additionalProperties: false,
   minProperties: 1,
   not: { required: ['quantity', 'quantity_delta'] },
   title: 'BookChange',
-  description: 'At least one change; quantity or quantity_delta, not both.',
+  description:
+    'At least one change; quantity sets the stock, quantity_delta adjusts it, and both would be a contradiction.',
 });
 export type BookChange = Static<typeof BookChange>;

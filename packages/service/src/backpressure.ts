@@ -125,8 +125,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
 
   /** @returns whether there were as many as that */
   function readOn(count: number): boolean {
-    const all = resting.size;
-    const read = resting.take(count, all, (connection, waitedMs) => {
+    const read = resting.take(count, resting.size, (connection, waitedMs) => {
       if (connection.destroyed) return false;
       restedMs.set(connection, waitedMs);
       connection.resume();

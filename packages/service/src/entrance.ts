@@ -67,8 +67,7 @@ export function createEntrance(options: EntranceOptions): Entrance {
   const admission = createAdmission({
     handle: (request, response) => fastify(request, response),
     refuse(failure, request, response) {
-      const { method = '' } = request;
-      const { socket } = request;
+      const { method = '', socket } = request;
       // Behind others that it has sent, their answers are still to come.
       const isLast = socket.readableEnded && pipelines.unanswered(socket) === 1;
       const reqId = isLast

@@ -37,6 +37,12 @@ function openLoop() {
   return {
     pressure,
     backed,
+    /** So many connections that begin to rest. */
+    rest(count: number): Line[] {
+      const lines = linesOf(count);
+      for (const line of lines) pressure.rest(line);
+      return lines;
+    },
     waitFor(ms: number) {
       clock.now += ms;
       const due = timers.filter(({ at }) => at <= clock.now);
@@ -69,12 +75,11 @@ t.test('when turns are short, then nobody rests', (t) => {
 });
 
 t.test('when a turn was long, then who is served rests, and is read from in turn', (t) => {
-  const { pressure, turn, isWaiting } = openLoop();
+  const { pressure, rest, turn, isWaiting } = openLoop();
   pressure.arrived();
   turn(21);
   t.ok(pressure.isHigh());
-  const lines = linesOf(1000);
-  for (const line of lines) pressure.rest(line);
+  const lines = rest(1000);
   t.equal(readOf(lines), 0);
   turn(10);
   t.equal(readOf(lines), 320, 'as many as there is time for');
@@ -97,11 +102,10 @@ t.test('when a turn was long, then who is served rests, and is read from in turn
 });
 
 t.test('when every turn is long, then still nobody is forgotten', (t) => {
-  const { pressure, turn } = openLoop();
+  const { pressure, rest, turn } = openLoop();
   pressure.arrived();
   turn(1000);
-  const lines = linesOf(300);
-  for (const line of lines) pressure.rest(line);
+  const lines = rest(300);
   for (let turns = 0; turns < 10; turns += 1) turn(1000);
   t.equal(readOf(lines), 300);
   t.end();
@@ -128,12 +132,11 @@ t.test('when Node reads on, or a connection ends, then the turn is kept', (t) =>
 });
 
 t.test('when enough was read already, then few are read from, and at a leisurely pace', (t) => {
-  const { pressure, backed, turn, waitFor, isWaiting } = openLoop();
+  const { pressure, rest, backed, turn, waitFor, isWaiting } = openLoop();
   backed.up = true;
   pressure.arrived();
   t.ok(pressure.isHigh(), 'nobody need have had a long turn');
-  const lines = linesOf(100);
-  for (const line of lines) pressure.rest(line);
+  const lines = rest(100);
   turn(1);
   t.equal(readOf(lines), 32);
   turn(0);
@@ -150,34 +153,31 @@ t.test('when enough was read already, then few are read from, and at a leisurely
   waitFor(20);
   turn(1);
   t.equal(readOf(lines), 100);
-  const more = linesOf(600);
-  for (const line of more) pressure.rest(line);
+  const more = rest(600);
   turn(1);
   t.equal(readOf(more), 320, 'such turns do not show that there is time for more');
   t.end();
 });
 
 t.test('when few rest, then their turns do not show that there is time for more', (t) => {
-  const { pressure, turn } = openLoop();
+  const { pressure, rest, turn } = openLoop();
   pressure.arrived();
   turn(21);
   for (let turns = 0; turns < 10; turns += 1) {
-    pressure.rest(new Line());
+    rest(1);
     turn(1);
   }
-  const lines = linesOf(1000);
-  for (const line of lines) pressure.rest(line);
+  const lines = rest(1000);
   turn(1);
   t.equal(readOf(lines), 320);
   t.end();
 });
 
 t.test('when a newcomer comes in a turn that is long, then it counts all the same', (t) => {
-  const { pressure, turn } = openLoop();
+  const { pressure, rest, turn } = openLoop();
   pressure.arrived();
   turn(21);
-  const lines = linesOf(1000);
-  for (const line of lines) pressure.rest(line);
+  const lines = rest(1000);
   turn(1);
   t.equal(readOf(lines), 320);
   pressure.accepted();
@@ -189,13 +189,12 @@ t.test('when a newcomer comes in a turn that is long, then it counts all the sam
 });
 
 t.test('when some have rested for too long, then those go first who are in time', (t) => {
-  const { pressure, turn, waitFor } = openLoop();
+  const { pressure, rest, turn, waitFor } = openLoop();
   pressure.arrived();
   turn(21);
-  const [late, inTime] = [linesOf(400), linesOf(300)];
-  for (const line of late) pressure.rest(line);
+  const late = rest(400);
   waitFor(1201);
-  for (const line of inTime) pressure.rest(line);
+  const inTime = rest(300);
   turn(0);
   t.equal(readOf(inTime), 128, 'a quota that has shrunk in a long turn');
   turn(0);
@@ -224,11 +223,10 @@ t.test('when a connection has rested, then it is known for how long in the turn 
 });
 
 t.test('when newcomers come, then turns are theirs, but not two times in a row', (t) => {
-  const { pressure, turn } = openLoop();
+  const { pressure, rest, turn } = openLoop();
   pressure.arrived();
   turn(21);
-  const lines = linesOf(600);
-  for (const line of lines) pressure.rest(line);
+  const lines = rest(600);
   pressure.accepted();
   t.ok(pressure.isAccepting());
   turn(1);
@@ -250,11 +248,10 @@ t.test('when newcomers come, then turns are theirs, but not two times in a row',
 });
 
 t.test('when it ends, then all are read from, and nobody rests any more', (t) => {
-  const { pressure, turn } = openLoop();
+  const { pressure, rest, turn } = openLoop();
   pressure.arrived();
   turn(21);
-  const lines = linesOf(1000);
-  for (const line of lines) pressure.rest(line);
+  const lines = rest(1000);
   let isDone = false;
   pressure.end(() => {
     isDone = true;
