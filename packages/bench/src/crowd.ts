@@ -28,6 +28,8 @@ async function run(plan: Visit): Promise<Visited> {
   const { hostname, port } = new URL(plan.url);
   const requests = textsOf(plan);
   const counts = { came: 0, served: 0, shed: 0, gaveUp: 0, kept: 0, failed: 0 };
+  /** Who was served before the last came; those after it tell nothing of the rate. */
+  let servedMeanwhile = 0;
   const waits: number[] = [];
   const delays: number[] = [];
   const lines = new Set<Line>();
@@ -75,6 +77,7 @@ async function run(plan: Visit): Promise<Visited> {
     const nowMs = performance.now();
     if (status.code === 200) {
       counts.served += 1;
+      if (nowMs < endMs) servedMeanwhile += 1;
       waits.push(nowMs - line.cameMs);
     } else if (isTurnedAway(plan.kind, status)) counts.shed += 1;
     else counts.failed += 1;
@@ -129,7 +132,13 @@ async function run(plan: Visit): Promise<Visited> {
       for (const { socket } of lines) socket.destroy();
       const { p50, p99, max } = latenciesOf(waits);
       const openingMs = beganMs - openedFromMs;
-      resolve({ ...counts, openingMs, lateMs: latenciesOf(delays).p99, waits: { p50, p99, max } });
+      resolve({
+        ...counts,
+        servedPerSecond: servedMeanwhile / seconds,
+        openingMs,
+        lateMs: latenciesOf(delays).p99,
+        waits: { p50, p99, max },
+      });
     }, tickMs);
   });
 }

@@ -11,7 +11,14 @@ import { inDigits } from './plot.js';
 import type { Kind } from './requests.js';
 import { sendSlowClients } from './slow-clients.js';
 import { latenciesOf, median } from './statistics.js';
-import { type Slowness, type StrainReport, type Surge, strainReport } from './strain-report.js';
+import {
+  peakOf,
+  type Slowness,
+  type StrainReport,
+  type Surge,
+  type SurgeRound,
+  strainReport,
+} from './strain-report.js';
 import { inFolder, type Surroundings } from './surroundings.js';
 import { residentBytes } from './usage.js';
 import { saysNothingCame, type Visited, visit } from './visit.js';
@@ -70,7 +77,7 @@ export async function strain(
       });
       const slowness = await bearSlowClients(trial, rounds);
       const surges: Surge[] = [];
-      for (const kind of policy.surgeKinds) surges.push(await bearSurge(trial, kind));
+      for (const kind of policy.surgeKinds) surges.push(await bearSurge(trial, kind, rounds));
       const report = { machine, warning, isDivided, seconds, policy, slowness, surges };
       const text = strainReport(report);
       await mkdir(reportFolder, { recursive: true });
@@ -179,9 +186,9 @@ async function eventually(isSo: () => Promise<boolean>, complaint: string): Prom
 }
 
 async function bearSlowClients(trial: Trial, rounds: number): Promise<Slowness> {
-  const { shop, seconds, say } = trial;
+  const { shop, say } = trial;
   const peak = await goThrough(trial, 'mixed');
-  const perSecond = (policy.easyShare * peak.served) / seconds;
+  const perSecond = policy.easyShare * peak.servedPerSecond;
   const [alone, beside]: [number[], number[]] = [[], []];
   let open: Slowness['open'] = {};
   let ended = 0;
@@ -230,16 +237,37 @@ async function settled(url: string): Promise<void> {
   }, 'What slow clients had asked was never answered to the end.');
 }
 
-async function bearSurge(trial: Trial, kind: Kind): Promise<Surge> {
-  const { shop, seconds, say } = trial;
+async function bearSurge(trial: Trial, kind: Kind, rounds: number): Promise<Surge> {
+  const { say } = trial;
   const peaks: number[] = [];
-  for (const connections of policy.peakConnections) {
-    peaks.push((await goThrough(trial, kind, { connections })).served / seconds);
+  for (const connections of policy.peakConnections) peaks.push(await peakOver(connections));
+  const best = peaks.indexOf(Math.max(...peaks));
+  const connections = policy.peakConnections[best] ?? policy.peakConnections[0];
+  const seen: SurgeRound[] = [];
+  let before = peaks[best] ?? Number.NaN;
+  for (let number = 1; number <= rounds; number += 1) {
+    const surge = await surgeOnce(trial, kind, policy.surgeFactor * before);
+    const after = await peakOver(connections);
+    const round = { ...surge, peaks: { before, after } };
+    say(
+      `${kind}, round ${number}: ${Math.round(peakOf(round))}/s at the peak, ` +
+        `${Math.round(round.during.servedPerSecond)}/s in the surge, ` +
+        `recovered after ${Math.round(round.recoveryMs)} ms.`,
+    );
+    seen.push(round);
+    before = after;
   }
-  const peakPerSecond = Math.max(...peaks);
+  return { kind, rounds: seen };
+
+  async function peakOver(connections: number): Promise<number> {
+    return (await goThrough(trial, kind, { connections })).servedPerSecond;
+  }
+}
+
+async function surgeOnce(trial: Trial, kind: Kind, perSecond: number) {
+  const { shop, seconds } = trial;
   const usual = await probe(shop.url, kind, 2000);
   const memory = watchMemory(shop);
-  const perSecond = policy.surgeFactor * peakPerSecond;
   const checked = await account(shop);
   const [during, after] = await Promise.all([
     send(trial, kind, { perSecond, connections: policy.connections }),
@@ -247,21 +275,14 @@ async function bearSurge(trial: Trial, kind: Kind): Promise<Surge> {
   ]);
   const bearableMs = Math.max(2 * latenciesOf(usual.map(waitOf)).max, policy.bearableMs);
   const lastBad = after.findLast((one) => !one.ok || waitOf(one) > bearableMs);
-  const surge: Surge = {
-    kind,
-    peakPerSecond,
-    goodPerSecond: during.served / seconds,
+  const seen = {
     during,
     memory: memory.end(),
     // The surge began when its connections were open, and ended as much later.
     recoveryMs: Math.max(0, (lastBad?.endedMs ?? 0) - during.openingMs),
   };
   await checked(kind === 'purchase' ? during : undefined, after);
-  say(
-    `${kind}: ${Math.round(peakPerSecond)}/s at the peak, ${Math.round(surge.goodPerSecond)}/s ` +
-      `of ${Math.round(perSecond)}/s in the surge, recovered after ${Math.round(surge.recoveryMs)} ms.`,
-  );
-  return surge;
+  return seen;
 }
 
 interface Probe {

@@ -26,6 +26,8 @@ export const Visited = Type.Object({
   came: Type.Integer(),
   /** Answered with 200 before their patience was over. */
   served: Type.Integer(),
+  /** Of those, per second from when the first came until the last did. */
+  servedPerSecond: Type.Number(),
   /** Turned away: 503, with the time after which to come again. */
   shed: Type.Integer(),
   /** Hung up. */

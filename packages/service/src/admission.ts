@@ -81,7 +81,7 @@ interface Waiting {
  */
 export function createAdmission(options: AdmissionOptions): Admission {
   const { handle, refuse, isHeldUp, now, defer, after } = options;
-  const queue = createWaitingLine<Waiting>({ now, freshMs: policy.freshMs });
+  const queue = createWaitingLine<Waiting>({ now, freshMs: () => policy.freshMs });
   const begun = new WeakSet<ServerResponse>();
   let underWay = 0;
   let isDeferred = false;

@@ -1,4 +1,5 @@
 import type { After } from '@bazar/contracts/internal';
+import { createPatience } from './patience.js';
 import { keepPaused, type Pausable } from './pause.js';
 import { createWaitingLine } from './waiting-line.js';
 
@@ -15,6 +16,7 @@ export interface BackpressureOptions {
 /** What of a connection is needed here. */
 export interface Connection extends Pausable {
   readonly destroyed: boolean;
+  readonly readableEnded: boolean;
   resume(): unknown;
 }
 
@@ -30,13 +32,16 @@ const policy = {
   grow: 1.25,
   shrink: 0.5,
   /**
-   * For how long turns are all for newcomers. libuv accepts one of them per turn, so between long
-   * turns whoever comes to a busy service waits outside for seconds; with more time, those who have
-   * given up and come again take it from those who wait.
+   * For how long turns are all for newcomers: with those that rest waiting for a short time at most,
+   * and otherwise. libuv accepts one of them per turn, so between long turns whoever comes to a busy
+   * service waits outside for seconds. As much time for them as for the others empties that queue,
+   * where nearly all have given up who are let in late; but when the others wait for long as well,
+   * those who have given up and come again would take it from them.
    */
-  acceptMs: 2,
-  /** Whoever has rested for longer gives way to those who are still in time. */
-  freshMs: 1200,
+  acceptMs: { most: 20, least: 2 },
+  shortMs: 600,
+  /** Of so many that have rested, one is looked at whether its client was still there. */
+  lookEvery: 16,
 };
 
 export interface Backpressure {
@@ -48,8 +53,11 @@ export interface Backpressure {
   isAccepting(): boolean;
   /** Whether connections are to rest once their request is answered. */
   isHigh(): boolean;
-  /** Reads on from a connection when its turn comes. */
-  rest(connection: Connection): void;
+  /**
+   * Lets a connection rest from the end of this turn on, and reads on when its own comes.
+   * @param restedMs for how long it had rested before the request that was answered now
+   */
+  rest(connection: Connection, restedMs: number): void;
   /** For how long a connection has rested from which was read in this turn; else 0. */
   restedMs(connection: Connection): number;
   /** How many rest. */
@@ -67,7 +75,11 @@ export interface Backpressure {
  */
 export function createBackpressure(options: BackpressureOptions): Backpressure {
   const { now, defer, after, isBackedUp } = options;
-  const resting = createWaitingLine<Connection>({ now, freshMs: policy.freshMs });
+  const patience = createPatience({ now });
+  const resting = createWaitingLine<Connection>({ now, freshMs: patience.limitMs });
+  /** Those that rest from the end of this turn on: one after the other costs less than in between. */
+  let answered: Connection[] = [];
+  let looks = 0;
   /** For how long those had rested from which is read in this turn. */
   const restedMs = new Map<Connection, number>();
   const known = new WeakSet<Connection>();
@@ -80,8 +92,8 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   /** Whether to read on has to wait, for enough was read already. */
   let isPacing = false;
   let hasNewcomer = false;
-  /** Since when turns are all for newcomers; `over` in the turn after those. */
-  let accepting: { readonly since: number } | 'over' | undefined;
+  /** Since when turns are all for newcomers: from the `next` one on; `over` in the one after those. */
+  let accepting: 'next' | { readonly since: number } | 'over' | undefined;
 
   function beginUnlessBegun(): void {
     if (turnBeganAt === undefined) beginTurn();
@@ -95,10 +107,14 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   function endTurn(): void {
     wasLong = now() - (turnBeganAt ?? 0) > policy.turnMs;
     turnBeganAt = undefined;
-    if (typeof accepting === 'object') {
+    for (const connection of answered) letRest(connection);
+    answered = [];
+    if (accepting === 'next' || typeof accepting === 'object') {
       if (isQuotaRead) judgeTurn();
+      // The turn in which the first of them came was as long as any.
+      if (accepting === 'next') accepting = { since: now() };
       // The turn after them belongs to those who are here already.
-      if (!hasNewcomer || now() - accepting.since >= policy.acceptMs) accepting = 'over';
+      else if (!hasNewcomer || now() - accepting.since >= acceptMs()) accepting = 'over';
       hasNewcomer = false;
       beginTurn();
       return;
@@ -123,6 +139,11 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     });
   }
 
+  function acceptMs(): number {
+    const { most, least } = policy.acceptMs;
+    return resting.longestMs() < policy.shortMs ? most : least;
+  }
+
   /** @returns whether there were as many as that */
   function readOn(count: number): boolean {
     const read = resting.take(count, resting.size, (connection, waitedMs) => {
@@ -134,6 +155,21 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     // What they have sent is read in the turn that follows.
     defer(() => restedMs.clear());
     return read === count;
+  }
+
+  function letRest(connection: Connection): void {
+    if (connection.destroyed) return;
+    resting.add(connection);
+    connection.pause();
+    if (known.has(connection)) return;
+    known.add(connection);
+    keepPaused(connection, () => resting.has(connection));
+  }
+
+  function restSoon(connection: Connection): void {
+    if (hasEnded) return;
+    answered.push(connection);
+    beginUnlessBegun();
   }
 
   /** Sets the quota by the turn that ends. */
@@ -150,25 +186,30 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     },
     accepted() {
       hasNewcomer = true;
-      accepting ??= { since: now() };
+      accepting ??= 'next';
       beginUnlessBegun();
     },
     isAccepting: () => typeof accepting === 'object',
     isHigh: () => !hasEnded && (wasLong || resting.size > 0 || isBackedUp()),
     restedMs: (connection) => restedMs.get(connection) ?? 0,
     resting: () => resting.size,
-    rest(connection) {
-      if (connection.destroyed || hasEnded) return;
-      resting.add(connection);
-      connection.pause();
-      if (!known.has(connection)) {
-        known.add(connection);
-        keepPaused(connection, () => resting.has(connection));
+    rest(connection, restedMs) {
+      if (restedMs > 0) looks += 1;
+      if (restedMs === 0 || looks % policy.lookEvery > 0) {
+        restSoon(connection);
+        return;
       }
-      beginUnlessBegun();
+      // Whether its client has left is read in the turn after.
+      defer(() =>
+        defer(() => {
+          patience.saw(restedMs, connection.destroyed || connection.readableEnded);
+          restSoon(connection);
+        }),
+      );
     },
     end(done) {
       hasEnded = true;
+      answered = [];
       readOn(resting.size);
       // They are read from in the next turn, for this one may have read already.
       defer(() => defer(done));

@@ -110,12 +110,17 @@ export function createEntrance(options: EntranceOptions): Entrance {
 
   function enter(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
-    if (!isClosing && !isUrgent(request)) {
-      pressure.arrived();
-      if (pressure.isHigh()) response.once('close', () => pressure.rest(socket));
-    }
+    const mayRest = !isClosing && !isUrgent(request);
+    if (mayRest) pressure.arrived();
+    const isToRest = mayRest && pressure.isHigh();
+    const restedMs = pressure.restedMs(socket);
     // A response without a socket stands behind others of its connection, and waits with them.
-    if (response.socket === null || !isEarly(request, response)) pipelines.take(request, response);
+    if (response.socket !== null && isEarly(request, response)) {
+      if (isToRest) pressure.rest(socket, restedMs);
+      return;
+    }
+    if (isToRest) response.once('close', () => pressure.rest(socket, restedMs));
+    pipelines.take(request, response);
   }
 
   return {

@@ -2,7 +2,7 @@ export interface WaitingLineOptions {
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
   /** Whoever has waited for longer is passed over, for the others to be in time. */
-  readonly freshMs: number;
+  readonly freshMs: () => number;
 }
 
 const policy = {
@@ -15,6 +15,8 @@ const policy = {
 export interface WaitingLine<One> {
   readonly size: number;
   has(one: One): boolean;
+  /** For how long that one has waited who has for the longest; 0 if nobody waits. */
+  longestMs(): number;
   /** Lets it wait from now on, unless it does already. */
   add(one: One): void;
   /**
@@ -51,11 +53,17 @@ export function createWaitingLine<One>({ now, freshMs }: WaitingLineOptions): Wa
       return fresh.size + passedOver.size;
     },
     has,
+    longestMs() {
+      for (const some of [passedOver, fresh])
+        for (const since of some.values()) return now() - since;
+      return 0;
+    },
     add(one) {
       if (!has(one)) fresh.set(one, now());
     },
     take(turns, looks, serve) {
       const time = now();
+      const mostMs = freshMs();
       let taken = 0;
       let looked = 0;
 
@@ -66,7 +74,7 @@ export function createWaitingLine<One>({ now, freshMs }: WaitingLineOptions): Wa
           const waitedMs = time - since;
           if (taken >= mostTaken || looked >= mostLooked || waitedMs < leastMs) return;
           some.delete(one);
-          if (some === fresh && waitedMs > freshMs) {
+          if (some === fresh && waitedMs > mostMs) {
             passedOver.set(one, since);
             continue;
           }

@@ -7,6 +7,7 @@ import { createService } from '../src/create.js';
 class Line extends EventEmitter {
   isRead = true;
   destroyed = false;
+  readableEnded = false;
   pause() {
     this.isRead = false;
   }
@@ -40,7 +41,7 @@ function openLoop() {
     /** So many connections that begin to rest. */
     rest(count: number): Line[] {
       const lines = linesOf(count);
-      for (const line of lines) pressure.rest(line);
+      for (const line of lines) pressure.rest(line, 0);
       return lines;
     },
     waitFor(ms: number) {
@@ -80,9 +81,9 @@ t.test('when a turn was long, then who is served rests, and is read from in turn
   turn(21);
   t.ok(pressure.isHigh());
   const lines = rest(1000);
-  t.equal(readOf(lines), 0);
+  t.equal(readOf(lines), 1000, 'as soon as the turn is over');
   turn(10);
-  t.equal(readOf(lines), 320, 'as many as there is time for');
+  t.equal(readOf(lines), 320, 'but for as many as there is time for');
   t.ok(
     lines.slice(0, 320).every(({ isRead }) => isRead),
     'those who rested the longest',
@@ -112,21 +113,25 @@ t.test('when every turn is long, then still nobody is forgotten', (t) => {
 });
 
 t.test('when Node reads on, or a connection ends, then the turn is kept', (t) => {
-  const { pressure, turn } = openLoop();
+  const { pressure, rest, turn } = openLoop();
   pressure.arrived();
   turn(21);
   const [early, gone, other] = [new Line(), new Line(), new Line()];
-  for (const line of [early, gone, other]) pressure.rest(line);
+  rest(1000);
+  for (const line of [early, gone, other]) pressure.rest(line, 0);
+  turn(1);
   early.resume();
   t.notOk(early.isRead, 'not before its turn');
   gone.destroyed = true;
+  turn(1);
   turn(1);
   t.same(
     [early, gone, other].map(({ isRead }) => isRead),
     [true, false, true],
   );
   gone.pause = () => t.fail('what has ended is left alone');
-  pressure.rest(gone);
+  pressure.rest(gone, 0);
+  turn(1);
   t.notOk(pressure.isHigh());
   t.end();
 });
@@ -182,68 +187,122 @@ t.test('when a newcomer comes in a turn that is long, then it counts all the sam
   t.equal(readOf(lines), 320);
   pressure.accepted();
   turn(21);
-  t.equal(readOf(lines), 320, 'the newcomer is taken first');
+  turn(1);
+  t.equal(readOf(lines), 320, 'newcomers are taken first');
   turn(1);
   t.equal(readOf(lines), 480);
   t.end();
 });
 
-t.test('when some have rested for too long, then those go first who are in time', (t) => {
+t.test('when clients have left after some time, then those go first who are in time', (t) => {
   const { pressure, rest, turn, waitFor } = openLoop();
+  const lineThatLeft = (how: object) => Object.assign(new Line(), how);
+  for (const how of [{ readableEnded: true }, { destroyed: true }]) {
+    for (let count = 0; count < 160; count += 1) pressure.rest(lineThatLeft(how), 1200);
+  }
+  turn(0);
+  turn(0);
+  turn(0);
+  turn(0);
+  t.equal(pressure.resting(), 0, 'and they are gone');
   pressure.arrived();
   turn(21);
   const late = rest(400);
+  turn(21);
   waitFor(1201);
   const inTime = rest(300);
   turn(0);
-  t.equal(readOf(inTime), 128, 'a quota that has shrunk in a long turn');
+  const readBefore = readOf(late);
+  t.equal(readOf(inTime), 80, 'a quota that has shrunk in two long turns');
   turn(0);
-  t.equal(readOf(inTime), 288);
-  t.equal(readOf(late), 0);
+  turn(0);
   turn(0);
   t.equal(readOf(inTime), 300);
-  t.equal(readOf(late), 188, 'and the others when there is time left');
+  t.ok(readOf(late) > readBefore, 'and the others when there is time left');
+  t.end();
+});
+
+t.test('when all have stayed, then whoever has waited for the longest goes first', (t) => {
+  const { pressure, rest, turn, waitFor } = openLoop();
+  for (let count = 0; count < 320; count += 1) pressure.rest(new Line(), 1200);
+  for (let turns = 0; turns < 4; turns += 1) turn(0);
+  pressure.arrived();
+  turn(21);
+  const late = rest(400);
+  turn(21);
+  waitFor(2401);
+  const inTime = rest(300);
+  turn(0);
+  t.equal(readOf(inTime), 0);
+  t.not(readOf(late), 0);
   t.end();
 });
 
 t.test('when a connection has rested, then it is known for how long in the turn after', (t) => {
-  const { pressure, turn, waitFor } = openLoop();
+  const { pressure, rest, turn, waitFor } = openLoop();
   pressure.arrived();
   turn(21);
+  rest(1000);
   const line = new Line();
-  pressure.rest(line);
-  waitFor(300);
+  pressure.rest(line, 0);
+  turn(0);
+  t.notOk(line.isRead);
+  waitFor(10);
+  turn(0);
+  t.notOk(line.isRead);
   t.equal(pressure.restedMs(line), 0);
   turn(0);
   t.ok(line.isRead);
-  t.equal(pressure.restedMs(line), 300);
+  t.equal(pressure.restedMs(line), 10);
   turn(0);
   t.equal(pressure.restedMs(line), 0, 'what it sends later has not waited');
   t.end();
 });
 
-t.test('when newcomers come, then turns are theirs, but not two times in a row', (t) => {
+t.test('when newcomers come, then turns are theirs, but not for ever', (t) => {
   const { pressure, rest, turn } = openLoop();
   pressure.arrived();
   turn(21);
-  const lines = rest(600);
-  pressure.accepted();
-  t.ok(pressure.isAccepting());
+  const lines = rest(1000);
   turn(1);
-  t.ok(pressure.isAccepting(), 'there may be more');
-  t.equal(readOf(lines), 0, 'nobody else is served');
+  t.equal(readOf(lines), 320);
+  pressure.accepted();
+  t.notOk(pressure.isAccepting(), 'this turn is as long as it is');
+  turn(25);
+  for (let turns = 0; turns < 20; turns += 1) {
+    t.ok(pressure.isAccepting(), 'there may be more');
+    pressure.accepted();
+    turn(1);
+  }
+  t.notOk(pressure.isAccepting(), 'they had as much time as the others have');
+  t.equal(readOf(lines), 320, 'nobody else was served');
   pressure.accepted();
   turn(1);
-  t.notOk(pressure.isAccepting(), 'their time is over');
-  pressure.accepted();
   t.notOk(pressure.isAccepting(), 'whoever else comes');
-  turn(1);
-  t.not(readOf(lines), 0, 'the others have their turn');
+  t.not(readOf(lines), 320, 'the others have their turn');
   pressure.accepted();
+  turn(1);
   t.ok(pressure.isAccepting());
-  turn(0);
   turn(0);
   t.notOk(pressure.isAccepting(), 'nobody came any more');
+  t.end();
+});
+
+t.test('when those wait for long who are here, then newcomers have less time', (t) => {
+  const { pressure, rest, turn, waitFor } = openLoop();
+  pressure.arrived();
+  turn(21);
+  rest(1000);
+  turn(1);
+  waitFor(600);
+  pressure.accepted();
+  turn(1);
+  for (let turns = 0; turns < 2; turns += 1) {
+    t.ok(pressure.isAccepting());
+    pressure.accepted();
+    turn(1);
+  }
+  t.notOk(pressure.isAccepting());
   t.end();
 });
 
@@ -258,7 +317,7 @@ t.test('when it ends, then all are read from, and nobody rests any more', (t) =>
   });
   t.equal(readOf(lines), 1000);
   const late = new Line();
-  pressure.rest(late);
+  pressure.rest(late, 0);
   t.ok(late.isRead);
   turn(21);
   t.notOk(isDone, 'what was sent is still to be read');
