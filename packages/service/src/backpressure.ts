@@ -32,14 +32,11 @@ const policy = {
   grow: 1.25,
   shrink: 0.5,
   /**
-   * For how long turns are all for newcomers: with those that rest waiting for a short time at most,
-   * and otherwise. libuv accepts one of them per turn, so between long turns whoever comes to a busy
-   * service waits outside for seconds. As much time for them as for the others empties that queue,
-   * where nearly all have given up who are let in late; but when the others wait for long as well,
-   * those who have given up and come again would take it from them.
+   * For how long turns are all for newcomers: as long as one is for the others. libuv accepts one of
+   * them per turn, so between long turns whoever comes to a busy service waits outside for seconds;
+   * that queue knows nothing of patience, and nearly all are let in late who have given up.
    */
-  acceptMs: { most: 20, least: 2 },
-  shortMs: 600,
+  acceptMs: 20,
   /** Of so many that have rested, one is looked at whether its client was still there. */
   lookEvery: 16,
 };
@@ -114,7 +111,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
       // The turn in which the first of them came was as long as any.
       if (accepting === 'next') accepting = { since: now() };
       // The turn after them belongs to those who are here already.
-      else if (!hasNewcomer || now() - accepting.since >= acceptMs()) accepting = 'over';
+      else if (!hasNewcomer || now() - accepting.since >= policy.acceptMs) accepting = 'over';
       hasNewcomer = false;
       beginTurn();
       return;
@@ -137,11 +134,6 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
       isPacing = false;
       beginUnlessBegun();
     });
-  }
-
-  function acceptMs(): number {
-    const { most, least } = policy.acceptMs;
-    return resting.longestMs() < policy.shortMs ? most : least;
   }
 
   /** @returns whether there were as many as that */

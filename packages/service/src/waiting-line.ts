@@ -15,8 +15,6 @@ const policy = {
 export interface WaitingLine<One> {
   readonly size: number;
   has(one: One): boolean;
-  /** For how long that one has waited who has for the longest; 0 if nobody waits. */
-  longestMs(): number;
   /** Lets it wait from now on, unless it does already. */
   add(one: One): void;
   /**
@@ -53,11 +51,6 @@ export function createWaitingLine<One>({ now, freshMs }: WaitingLineOptions): Wa
       return fresh.size + passedOver.size;
     },
     has,
-    longestMs() {
-      for (const some of [passedOver, fresh])
-        for (const since of some.values()) return now() - since;
-      return 0;
-    },
     add(one) {
       if (!has(one)) fresh.set(one, now());
     },

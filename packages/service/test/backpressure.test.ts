@@ -288,24 +288,6 @@ t.test('when newcomers come, then turns are theirs, but not for ever', (t) => {
   t.end();
 });
 
-t.test('when those wait for long who are here, then newcomers have less time', (t) => {
-  const { pressure, rest, turn, waitFor } = openLoop();
-  pressure.arrived();
-  turn(21);
-  rest(1000);
-  turn(1);
-  waitFor(600);
-  pressure.accepted();
-  turn(1);
-  for (let turns = 0; turns < 2; turns += 1) {
-    t.ok(pressure.isAccepting());
-    pressure.accepted();
-    turn(1);
-  }
-  t.notOk(pressure.isAccepting());
-  t.end();
-});
-
 t.test('when it ends, then all are read from, and nobody rests any more', (t) => {
   const { pressure, rest, turn } = openLoop();
   pressure.arrived();
