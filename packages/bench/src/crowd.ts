@@ -75,7 +75,11 @@ async function run(plan: Visit): Promise<Visited> {
     const status = statusOfWhole(line.received);
     if (status === undefined || line.cameMs === undefined) return;
     const nowMs = performance.now();
-    if (status.code === 200) {
+    const isGone = nowMs - line.cameMs >= patienceMs;
+    if (isGone) {
+      // The answer was there before its client was looked at, who had hung up by then.
+      counts.gaveUp += 1;
+    } else if (status.code === 200) {
       counts.served += 1;
       if (nowMs < endMs) servedMeanwhile += 1;
       waits.push(nowMs - line.cameMs);
@@ -84,7 +88,7 @@ async function run(plan: Visit): Promise<Visited> {
     waiting.delete(line);
     line.cameMs = undefined;
     line.received = '';
-    if (status.isLast) line.socket.destroy();
+    if (status.isLast || isGone) line.socket.destroy();
     else idle.push(line);
     if (perSecond === undefined && nowMs < endMs) ask(nowMs);
   }

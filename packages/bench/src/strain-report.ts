@@ -110,7 +110,8 @@ function surgeTable({ surges, seconds }: StrainReport): string[][] {
   return [
     [
       'what',
-      'peak/s',
+      'peak before/s',
+      'after/s',
       'came/s',
       'served/s',
       'of the peak',
@@ -125,10 +126,11 @@ function surgeTable({ surges, seconds }: StrainReport): string[][] {
   ];
 
   function lineOf(kind: Kind, round: SurgeRound): string[] {
-    const { during } = round;
+    const { during, peaks } = round;
     return [
       kind,
-      inDigits(peakOf(round)),
+      inDigits(peaks.before),
+      inDigits(peaks.after),
       inDigits(during.came / seconds),
       inDigits(during.servedPerSecond),
       inDigits(shareServed(round)),
@@ -174,10 +176,11 @@ export function strainReport(report: StrainReport): { markdown: string; terminal
       'came again at once.',
     '',
     `**Surges.** For ${seconds} s, ${policy.surgeFactor} times as many as were served at the peak ` +
-      'came at random times (a closed loop of ' +
-      `${policy.peakConnections.join(' or ')} connections, whichever is better, as long each, before ` +
-      'and after; the median of the rounds counts, and of recovery and memory the worst), each with a ' +
-      `patience of ${policy.patienceMs} ms. Those who found all ${policy.connections} connections of the crowd in ` +
+      'before came at random times (a closed loop of ' +
+      `${policy.peakConnections.join(' or ')} connections, whichever was better at first, as long), each ` +
+      `with a patience of ${policy.patienceMs} ms. What was served is compared with the mean of the peaks ` +
+      'before and after; the median of the rounds counts, and of recovery and memory the worst. Those ' +
+      `who found all ${policy.connections} connections of the crowd in ` +
       'use were not sent. Recovery is the time from the last of them to the end of the last answer ' +
       'that was wrong or unusually late, of fifty that are asked for a second.',
     '',

@@ -20,6 +20,12 @@ export interface Connection extends Pausable {
   resume(): unknown;
 }
 
+/** How a connection has rested. */
+export interface Rest {
+  readonly ms: number;
+  isObserved: boolean;
+}
+
 const policy = {
   /**
    * A turn of the event loop should not take longer: meanwhile nobody reads what the services behind
@@ -32,13 +38,13 @@ const policy = {
   grow: 1.25,
   shrink: 0.5,
   /**
-   * For how long turns are all for newcomers: as long as one is for the others. libuv accepts one of
-   * them per turn, so between long turns whoever comes to a busy service waits outside for seconds;
-   * that queue knows nothing of patience, and nearly all are let in late who have given up.
+   * For how long turns are all for newcomers, before the others have theirs. libuv accepts one of them
+   * per turn, so between long turns whoever comes to a busy service waits outside for seconds; that
+   * queue knows nothing of patience, and nearly all are let in late who have given up.
    */
   acceptMs: 20,
-  /** Of so many that have rested, one is looked at whether its client was still there. */
-  lookEvery: 16,
+  /** Whoever has rested for less has hardly waited. */
+  momentMs: 250,
 };
 
 export interface Backpressure {
@@ -50,13 +56,12 @@ export interface Backpressure {
   isAccepting(): boolean;
   /** Whether connections are to rest once their request is answered. */
   isHigh(): boolean;
-  /**
-   * Lets a connection rest from the end of this turn on, and reads on when its own comes.
-   * @param restedMs for how long it had rested before the request that was answered now
-   */
-  rest(connection: Connection, restedMs: number): void;
-  /** For how long a connection has rested from which was read in this turn; else 0. */
-  restedMs(connection: Connection): number;
+  /** Lets a connection rest from the end of this turn on, and reads on when its own comes. */
+  rest(connection: Connection): void;
+  /** How a connection has rested from which was read in this turn, if for more than a moment. */
+  restOf(connection: Connection): Rest | undefined;
+  /** To be told whether the client of one that has rested was still there. Each counts once. */
+  observe(rest: Rest, hasLeft: boolean): void;
   /** How many rest. */
   resting(): number;
   /** From now on nobody rests; calls back once what they have sent was read. */
@@ -76,9 +81,8 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   const resting = createWaitingLine<Connection>({ now, freshMs: patience.limitMs });
   /** Those that rest from the end of this turn on: one after the other costs less than in between. */
   let answered: Connection[] = [];
-  let looks = 0;
-  /** For how long those had rested from which is read in this turn. */
-  const restedMs = new Map<Connection, number>();
+  /** How those had rested from which is read in this turn. */
+  const rests = new Map<Connection, Rest>();
   const known = new WeakSet<Connection>();
   let quota: number = policy.quota.first;
   /** Whether all of the quota was read from in this turn, so that it shows if there can be more. */
@@ -140,12 +144,12 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   function readOn(count: number): boolean {
     const read = resting.take(count, resting.size, (connection, waitedMs) => {
       if (connection.destroyed) return false;
-      restedMs.set(connection, waitedMs);
+      if (waitedMs >= policy.momentMs) rests.set(connection, { ms: waitedMs, isObserved: false });
       connection.resume();
       return true;
     });
     // What they have sent is read in the turn that follows.
-    defer(() => restedMs.clear());
+    defer(() => rests.clear());
     return read === count;
   }
 
@@ -156,12 +160,6 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     if (known.has(connection)) return;
     known.add(connection);
     keepPaused(connection, () => resting.has(connection));
-  }
-
-  function restSoon(connection: Connection): void {
-    if (hasEnded) return;
-    answered.push(connection);
-    beginUnlessBegun();
   }
 
   /** Sets the quota by the turn that ends. */
@@ -183,21 +181,16 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     },
     isAccepting: () => typeof accepting === 'object',
     isHigh: () => !hasEnded && (wasLong || resting.size > 0 || isBackedUp()),
-    restedMs: (connection) => restedMs.get(connection) ?? 0,
+    restOf: (connection) => rests.get(connection),
+    observe(rest, hasLeft) {
+      if (!rest.isObserved) patience.observe(rest.ms, hasLeft);
+      rest.isObserved = true;
+    },
     resting: () => resting.size,
-    rest(connection, restedMs) {
-      if (restedMs > 0) looks += 1;
-      if (restedMs === 0 || looks % policy.lookEvery > 0) {
-        restSoon(connection);
-        return;
-      }
-      // Whether its client has left is read in the turn after.
-      defer(() =>
-        defer(() => {
-          patience.saw(restedMs, connection.destroyed || connection.readableEnded);
-          restSoon(connection);
-        }),
-      );
+    rest(connection) {
+      if (hasEnded) return;
+      answered.push(connection);
+      beginUnlessBegun();
     },
     end(done) {
       hasEnded = true;

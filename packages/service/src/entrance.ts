@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { type Admission, createAdmission } from './admission.js';
 import { after } from './after.js';
 import { type Backpressure, createBackpressure } from './backpressure.js';
@@ -22,6 +23,9 @@ export interface EntranceOptions {
   readonly now: () => number;
 }
 
+/** Of so many that have rested, one shows whether its client was still there. */
+const sampleEvery = 64;
+
 /** What every request comes to before Fastify. */
 export interface Entrance
   extends Pick<Backpressure, 'accepted' | 'resting'>,
@@ -41,6 +45,7 @@ export function createEntrance(options: EntranceOptions): Entrance {
   const { requestId, logFailure, count, countEarly, now } = options;
   const urgent = new Set(options.urgent);
   let isClosing = false;
+  let rested = 0;
   const isRead = takeShortcut({
     // A closing service tells every caller that this was the last answer on its connection.
     shortcut: (url) => (isClosing ? undefined : options.shortcut(url)),
@@ -91,10 +96,17 @@ export function createEntrance(options: EntranceOptions): Entrance {
   );
 
   function admit(request: IncomingMessage, response: ServerResponse): void {
-    const restedMs = pressure.restedMs(request.socket);
-    if (restedMs === 0) admission.take(request, response, 0);
+    const { socket } = request;
+    const rest = pressure.restOf(socket);
+    if (rest === undefined) {
+      admission.take(request, response, 0);
+      return;
+    }
     // Whether its client has hung up meanwhile is read in the turn after.
-    else setImmediate(setImmediate, () => admission.take(request, response, restedMs));
+    setImmediate(setImmediate, () => {
+      pressure.observe(rest, socket.destroyed || socket.readableEnded);
+      if (!isEarly(request, response)) admission.take(request, response, rest.ms);
+    });
   }
 
   function isUrgent({ url = '' }: IncomingMessage): boolean {
@@ -113,14 +125,20 @@ export function createEntrance(options: EntranceOptions): Entrance {
     const mayRest = !isClosing && !isUrgent(request);
     if (mayRest) pressure.arrived();
     const isToRest = mayRest && pressure.isHigh();
-    const restedMs = pressure.restedMs(socket);
     // A response without a socket stands behind others of its connection, and waits with them.
-    if (response.socket !== null && isEarly(request, response)) {
-      if (isToRest) pressure.rest(socket, restedMs);
+    if (response.socket !== null && !isSampled(socket) && isEarly(request, response)) {
+      if (isToRest) pressure.rest(socket);
       return;
     }
-    if (isToRest) response.once('close', () => pressure.rest(socket, restedMs));
+    if (isToRest) response.once('close', () => pressure.rest(socket));
     pipelines.take(request, response);
+  }
+
+  /** Whether it is answered a little later, when it has shown whether its client has hung up. */
+  function isSampled(socket: Socket): boolean {
+    if (pressure.restOf(socket) === undefined) return false;
+    rested += 1;
+    return rested % sampleEvery === 0;
   }
 
   return {

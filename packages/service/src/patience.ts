@@ -4,50 +4,53 @@ export interface PatienceOptions {
 }
 
 const policy = {
-  /** Waits are told apart by so many milliseconds, up to so many steps. */
+  /** Waits are told apart by so many milliseconds, up to so many steps; longer ones are the last. */
   stepMs: 100,
   steps: 50,
-  /** No wait is too long that is shorter, whoever has hung up. */
+  /** The limit is never less. */
   leastMs: 500,
-  /** Of those who have waited for so long, a greater share has left. */
-  tooMany: 1 / 4,
-  /** How much the newest weighs. */
+  /** Nobody waits for as long as a greater share of the others does not. */
+  abandonment: 1 / 4,
+  /** How much the newest counts. */
   weight: 1 / 32,
-  /** After so long what was seen counts by half, so that it is tried again now and then. */
+  /** After so long what was seen counts by half, so that a longer wait is tried again now and then. */
   halfLifeMs: 2000,
+  /** Whose turn it is has to be served too. */
+  serviceMs: 200,
 };
 
-/** For how long clients are seen to wait. */
+/** For how long clients wait before they hang up. */
 export interface Patience {
-  /** To be told whether somebody was still there that was answered after such a wait. */
-  saw(waitedMs: number, hasLeft: boolean): void;
-  /** To serve whoever has waited for longer is mostly in vain; infinite as long as all have stayed. */
+  /** To be told of those whose turn has come, whether they were still there. */
+  observe(waitedMs: number, hasLeft: boolean): void;
+  /** To serve whoever has waited for longer is mostly in vain; between 0.5 s and 5 s. */
   limitMs(): number;
 }
 
 /**
- * Learns from those who are served for how long the others will wait. Nobody tells a server when to
- * stop trying: a page may be left after two seconds, a program after a minute.
+ * Learns for how long clients wait from those who were served (the abandonment, or reneging, of queueing
+ * theory). Nobody tells a server when to stop trying: a page may be left after two seconds, a program
+ * after a minute. As long as few have left, the limit is the longest.
  */
 export function createPatience({ now }: PatienceOptions): Patience {
   /** The share of those who had left, by how long they had waited; a moving average. */
-  const left = Array.from({ length: policy.steps }, () => ({ share: 0, at: 0 }));
+  const abandoned = Array.from({ length: policy.steps }, () => ({ share: 0, at: 0 }));
 
   const shareOf = ({ share, at }: { share: number; at: number }) =>
     share * 0.5 ** ((now() - at) / policy.halfLifeMs);
 
   return {
-    saw(waitedMs, hasLeft) {
-      const step = left[Math.floor(waitedMs / policy.stepMs)];
+    observe(waitedMs, hasLeft) {
+      const step = abandoned[Math.min(policy.steps - 1, Math.floor(waitedMs / policy.stepMs))];
       if (step === undefined) return;
       const share = shareOf(step);
       step.share = share + (Number(hasLeft) - share) * policy.weight;
       step.at = now();
     },
     limitMs() {
-      const least = policy.leastMs / policy.stepMs;
-      const step = left.findIndex((one, index) => index >= least && shareOf(one) > policy.tooMany);
-      return step < 0 ? Number.POSITIVE_INFINITY : step * policy.stepMs;
+      const first = abandoned.findIndex((step) => shareOf(step) > policy.abandonment);
+      const mostMs = (first < 0 ? policy.steps : first) * policy.stepMs;
+      return Math.max(policy.leastMs, mostMs - (first < 0 ? 0 : policy.serviceMs));
     },
   };
 }

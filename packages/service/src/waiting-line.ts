@@ -6,8 +6,8 @@ export interface WaitingLineOptions {
 }
 
 const policy = {
-  /** Whoever is passed over has a share of the turns again when it has waited for so long. */
-  againMs: 2500,
+  /** Whoever is passed over has a share of the turns again when it has waited for so much longer. */
+  againMs: 1300,
   againShare: 1 / 4,
 };
 
@@ -76,7 +76,7 @@ export function createWaitingLine<One>({ now, freshMs }: WaitingLineOptions): Wa
         }
       }
 
-      serveFrom(passedOver, policy.againShare, policy.againMs);
+      serveFrom(passedOver, policy.againShare, mostMs + policy.againMs);
       serveFrom(fresh);
       serveFrom(passedOver);
       return taken;

@@ -41,7 +41,7 @@ function openLoop() {
     /** So many connections that begin to rest. */
     rest(count: number): Line[] {
       const lines = linesOf(count);
-      for (const line of lines) pressure.rest(line, 0);
+      for (const line of lines) pressure.rest(line);
       return lines;
     },
     waitFor(ms: number) {
@@ -118,7 +118,7 @@ t.test('when Node reads on, or a connection ends, then the turn is kept', (t) =>
   turn(21);
   const [early, gone, other] = [new Line(), new Line(), new Line()];
   rest(1000);
-  for (const line of [early, gone, other]) pressure.rest(line, 0);
+  for (const line of [early, gone, other]) pressure.rest(line);
   turn(1);
   early.resume();
   t.notOk(early.isRead, 'not before its turn');
@@ -130,7 +130,7 @@ t.test('when Node reads on, or a connection ends, then the turn is kept', (t) =>
     [true, false, true],
   );
   gone.pause = () => t.fail('what has ended is left alone');
-  pressure.rest(gone, 0);
+  pressure.rest(gone);
   turn(1);
   t.notOk(pressure.isHigh());
   t.end();
@@ -194,17 +194,14 @@ t.test('when a newcomer comes in a turn that is long, then it counts all the sam
   t.end();
 });
 
+/** So many connections that rested for so long, each with a client that is there or not. */
+function observed(pressure: Backpressure, count: number, ms: number, hasLeft: boolean): void {
+  for (let one = 0; one < count; one += 1) pressure.observe({ ms, isObserved: false }, hasLeft);
+}
+
 t.test('when clients have left after some time, then those go first who are in time', (t) => {
   const { pressure, rest, turn, waitFor } = openLoop();
-  const lineThatLeft = (how: object) => Object.assign(new Line(), how);
-  for (const how of [{ readableEnded: true }, { destroyed: true }]) {
-    for (let count = 0; count < 160; count += 1) pressure.rest(lineThatLeft(how), 1200);
-  }
-  turn(0);
-  turn(0);
-  turn(0);
-  turn(0);
-  t.equal(pressure.resting(), 0, 'and they are gone');
+  observed(pressure, 100, 1450, true);
   pressure.arrived();
   turn(21);
   const late = rest(400);
@@ -213,7 +210,7 @@ t.test('when clients have left after some time, then those go first who are in t
   const inTime = rest(300);
   turn(0);
   const readBefore = readOf(late);
-  t.equal(readOf(inTime), 80, 'a quota that has shrunk in two long turns');
+  t.equal(readOf(inTime), 64, 'a quota that has shrunk in two long turns');
   turn(0);
   turn(0);
   turn(0);
@@ -224,8 +221,7 @@ t.test('when clients have left after some time, then those go first who are in t
 
 t.test('when all have stayed, then whoever has waited for the longest goes first', (t) => {
   const { pressure, rest, turn, waitFor } = openLoop();
-  for (let count = 0; count < 320; count += 1) pressure.rest(new Line(), 1200);
-  for (let turns = 0; turns < 4; turns += 1) turn(0);
+  observed(pressure, 100, 1450, false);
   pressure.arrived();
   turn(21);
   const late = rest(400);
@@ -242,20 +238,37 @@ t.test('when a connection has rested, then it is known for how long in the turn 
   const { pressure, rest, turn, waitFor } = openLoop();
   pressure.arrived();
   turn(21);
-  rest(1000);
+  const others = rest(1000);
   const line = new Line();
-  pressure.rest(line, 0);
+  pressure.rest(line);
   turn(0);
   t.notOk(line.isRead);
-  waitFor(10);
-  turn(0);
-  t.notOk(line.isRead);
-  t.equal(pressure.restedMs(line), 0);
-  turn(0);
+  t.equal(pressure.restOf(others[0] ?? line), undefined, 'that was a moment');
+  waitFor(250);
+  for (let turns = 0; !line.isRead && turns < 9; turns += 1) {
+    t.equal(pressure.restOf(line), undefined);
+    turn(0);
+  }
   t.ok(line.isRead);
-  t.equal(pressure.restedMs(line), 10);
+  t.equal(pressure.restOf(line)?.ms, 250);
   turn(0);
-  t.equal(pressure.restedMs(line), 0, 'what it sends later has not waited');
+  t.equal(pressure.restOf(line), undefined, 'what it sends later has not waited');
+  t.end();
+});
+
+t.test('when one that has rested sends many requests, then it counts once', (t) => {
+  const { pressure, rest, turn, waitFor } = openLoop();
+  const one = { ms: 1450, isObserved: false };
+  for (let count = 0; count < 100; count += 1) pressure.observe(one, true);
+  pressure.arrived();
+  turn(21);
+  const late = rest(400);
+  turn(21);
+  waitFor(1201);
+  const inTime = rest(300);
+  turn(0);
+  t.equal(readOf(inTime), 0, 'nobody is passed over for it');
+  t.not(readOf(late), 0);
   t.end();
 });
 
@@ -293,18 +306,22 @@ t.test('when it ends, then all are read from, and nobody rests any more', (t) =>
   pressure.arrived();
   turn(21);
   const lines = rest(1000);
+  turn(1);
+  t.equal(readOf(lines), 320);
+  const answered = rest(1);
   let isDone = false;
   pressure.end(() => {
     isDone = true;
   });
   t.equal(readOf(lines), 1000);
   const late = new Line();
-  pressure.rest(late, 0);
+  pressure.rest(late);
   t.ok(late.isRead);
   turn(21);
   t.notOk(isDone, 'what was sent is still to be read');
   turn(1);
   t.ok(isDone);
+  t.equal(readOf(answered), 1, 'nor who was to rest from now on');
   t.notOk(pressure.isHigh());
   t.end();
 });
@@ -360,3 +377,64 @@ t.test('when a service is busy, then everybody on every connection is answered',
   t.ok(mostResting > 0, 'while others rest');
   t.equal([...sockets].filter((socket) => socket.isPaused()).length, 0, 'and nobody at the end');
 });
+
+t.test(
+  'when a client hangs up while its connection rests, then nothing is done for it',
+  async (t) => {
+    const app = createService({ name: 'busy', config: { LOG_LEVEL: 'silent' } });
+    /** By the client's port: the connection, and for how long it rested the last time. */
+    const lines = new Map<number, { socket: Socket; since: number; restedMs: number }>();
+    app.server.on('connection', (socket) => {
+      const line = { socket, since: performance.now(), restedMs: 0 };
+      lines.set(socket.remotePort ?? 0, line);
+      socket.on('pause', () => {
+        if (line.since === 0) line.since = performance.now();
+      });
+      socket.on('resume', () => {
+        if (!socket.isPaused() && line.since > 0) line.restedMs = performance.now() - line.since;
+        line.since = 0;
+      });
+    });
+    const served = new Set<number>();
+    app.get('/work', () => {
+      block(4);
+      return 'done';
+    });
+    app.get('/last', ({ socket }) => {
+      served.add(socket.remotePort ?? 0);
+      return 'done';
+    });
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    t.teardown(() => app.close());
+    const { port } = app.server.address() as AddressInfo;
+    const request = 'GET /work HTTP/1.1\r\nhost: shop\r\n\r\n';
+    let closed = 0;
+    const gone: number[] = [];
+    await Promise.all(
+      Array.from({ length: 160 }, async (_, index) => {
+        const socket = connect(port, '127.0.0.1');
+        socket.setEncoding('latin1');
+        t.teardown(() => socket.destroy());
+        await once(socket, 'connect');
+        const { localPort = 0 } = socket;
+        for (let answers = 0; closed < 8 && answers < 20; answers += 1) {
+          socket.write(request);
+          await once(socket, 'data');
+          const line = lines.get(localPort);
+          if (index % 8 > 0 || answers < 3 || !line?.socket.isPaused()) continue;
+          socket.end(request.replace('/work', '/last'));
+          gone.push(localPort);
+          await once(line.socket, 'close');
+          closed += 1;
+          return;
+        }
+      }),
+    );
+    const late = gone.filter((one) => (lines.get(one)?.restedMs ?? 0) > 300);
+    t.ok(late.length > 0, 'some have rested for a while');
+    t.same(
+      late.filter((one) => served.has(one)),
+      [],
+    );
+  },
+);

@@ -59,7 +59,7 @@ t.test('when somebody is patient, then it has its share though others are in tim
     take(8).filter((one) => one.startsWith('patient')),
     [],
   );
-  clock.now = 2500;
+  clock.now = 2300;
   for (let count = 20; count < 40; count += 1) line.add(`quick ${count}`);
   const taken = take(8);
   t.same(taken.slice(0, 2), ['patient 0', 'patient 1'], 'a quarter');
