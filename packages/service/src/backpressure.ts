@@ -1,4 +1,5 @@
 import type { After } from '@bazar/contracts/internal';
+import { momentMs } from './exchange.js';
 import { createPatience } from './patience.js';
 import { keepPaused, type Pausable } from './pause.js';
 import { createWaitingLine } from './waiting-line.js';
@@ -43,8 +44,6 @@ const policy = {
    * queue knows nothing of patience, and nearly all are let in late who have given up.
    */
   acceptMs: 20,
-  /** Whoever has rested for less has hardly waited. */
-  momentMs: 250,
 };
 
 export interface Backpressure {
@@ -144,7 +143,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   function readOn(count: number): boolean {
     const read = resting.take(count, resting.size, (connection, waitedMs) => {
       if (connection.destroyed) return false;
-      if (waitedMs >= policy.momentMs) rests.set(connection, { ms: waitedMs, isObserved: false });
+      if (waitedMs > momentMs) rests.set(connection, { ms: waitedMs, isObserved: false });
       connection.resume();
       return true;
     });

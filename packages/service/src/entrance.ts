@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { type Admission, createAdmission } from './admission.js';
 import { after } from './after.js';
 import { type Backpressure, createBackpressure } from './backpressure.js';
+import { hasHungUp } from './exchange.js';
 import type { FailureLog } from './failure-log.js';
 import { boundPipelines, type Handle, type Pipelines } from './pipeline.js';
 import { refuseAndLeave, refuseAtOnce, type Shed, turnAway } from './shedding.js';
@@ -104,7 +105,7 @@ export function createEntrance(options: EntranceOptions): Entrance {
     }
     // Whether its client has hung up meanwhile is read in the turn after.
     setImmediate(setImmediate, () => {
-      pressure.observe(rest, socket.destroyed || socket.readableEnded);
+      pressure.observe(rest, hasHungUp(socket, rest.ms));
       if (!isEarly(request, response)) admission.take(request, response, rest.ms);
     });
   }

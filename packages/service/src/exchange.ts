@@ -34,8 +34,8 @@ export function exchangeOn(socket: Socket): Exchange {
   return property(property(response, 'req'), 'complete') === true ? 'answering' : 'receiving';
 }
 
-/** For how long a client that has ended its side counts as one that waits. */
-const momentMs = 250;
+/** Whoever has waited for no longer has hardly waited. */
+export const momentMs = 250;
 
 /**
  * Tells whether a client has hung up. One that has ended its side may have closed the connection, as

@@ -49,8 +49,8 @@ export function createPatience({ now }: PatienceOptions): Patience {
     },
     limitMs() {
       const first = abandoned.findIndex((step) => shareOf(step) > policy.abandonment);
-      const mostMs = (first < 0 ? policy.steps : first) * policy.stepMs;
-      return Math.max(policy.leastMs, mostMs - (first < 0 ? 0 : policy.serviceMs));
+      if (first < 0) return policy.steps * policy.stepMs;
+      return Math.max(policy.leastMs, first * policy.stepMs - policy.serviceMs);
     },
   };
 }
