@@ -78,6 +78,19 @@ export interface Settings {
   readonly requestId: string | undefined;
 }
 
+/** All that a call takes, whatever it calls. */
+const options = {
+  token: '',
+  timeoutMs: '',
+  maxRetries: '',
+  headers: '',
+  fetch: '',
+  maxResponseBytes: '',
+  check: '',
+  signal: '',
+  requestId: '',
+} satisfies Record<keyof CallOptions, ''>;
+
 /** The longest that a timer takes; a longer one would fire at once. */
 const maxTimeoutMs = 2_147_483_647;
 
@@ -99,6 +112,8 @@ export function settingsOf(...layers: readonly CallOptions[]): Settings {
   const given: CallOptions = Object.assign({}, ...layers.map(defined));
   const { timeoutMs = 10_000, maxRetries = 5, maxResponseBytes = 4 * 1024 * 1024 } = given;
   const { fetch, requestId } = given;
+  // A key under another name would be none, and a purchase that is asked for again a second one.
+  for (const name in given) demand(Object.hasOwn(options, name), `${name} is no option here`);
   demand(timeoutMs >= 1, 'timeoutMs is a number of milliseconds, at least 1');
   demand(Number.isInteger(maxRetries) && maxRetries >= 0, 'maxRetries is an integer, at least 0');
   demand(maxResponseBytes >= 1, 'maxResponseBytes is a number of bytes, at least 1');
@@ -128,7 +143,7 @@ function defined(options: CallOptions): CallOptions {
 function headersOf(layers: readonly CallOptions[], token: string | undefined): Headers {
   const headers = new Headers();
   for (const { headers: more } of layers) {
-    for (const [name, value] of new Headers(more)) {
+    for (const [name, value] of headersIn(more)) {
       const option = name === 'authorization' && token !== undefined ? 'token' : ours[name];
       const source = option === '' ? 'this client itself' : `the option ${option}`;
       demand(option === undefined, `headers: ${name} is set by ${source}`);
@@ -140,6 +155,15 @@ function headersOf(layers: readonly CallOptions[], token: string | undefined): H
   demand(/^[\x21-\x7e]+$/.test(token), 'token has a character that no header can have');
   headers.set('authorization', `Bearer ${token}`);
   return headers;
+}
+
+function headersIn(more: ClientOptions['headers']): Headers {
+  try {
+    return new Headers(more);
+  } catch {
+    // The reason would show what is in it.
+    throw new TypeError('headers: these are no names and values of headers');
+  }
 }
 
 /** @throws TypeError that names the option; what it holds may be secret */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { getEventListeners } from 'node:events';
 import { catalogAdmin, gateway, orderAdmin } from '@bazar/contracts';
 import t from 'tap';
@@ -315,6 +316,10 @@ t.test('when an option is wrong, then that is said by its name', (t) => {
   t.throws(() => createBazar({ baseUrl, token: 'sec\nret' }), /^token((?!sec).)*$/);
   t.throws(() => createBazar({ baseUrl, token: '' }), new TypeError('token is empty'));
   t.throws(() => createBazar({ baseUrl, fetch: 'x' as never }), /fetch/);
+  const unknown = { baseUrl, timeout: 5 };
+  t.throws(() => createBazar(unknown), new TypeError('timeout is no option here'));
+  t.throws(() => createBazar({ baseUrl, headers: 5 as never }), /^headers/);
+  t.throws(() => createBazar({ baseUrl, headers: { a: 'sec\nret' } }), /^headers((?!sec).)*$/);
   for (const [name, option] of [
     ['Idempotency-Key', 'key'],
     ['X-Request-Id', 'requestId'],
@@ -346,6 +351,8 @@ t.test('when an argument has no form in a URL, then nothing is sent', async (t) 
     await t.rejects(bazar.purchase(id), { name: 'TypeError', message: /^item_id/ });
   }
   await t.rejects(bazar.info(2, { headers: { 'x-own': 'a\r\nb: c' } }), TypeError);
+  const misnamed = { idempotencyKey: randomUUID() };
+  await t.rejects(bazar.purchase(2, misnamed), new TypeError('idempotencyKey is no option here'));
   t.equal(heard.length, 0);
 });
 
@@ -457,10 +464,10 @@ t.test('when an answer is to another question, then it is not taken', async (t) 
   await t.rejects(bazar.purchase(3, { key: order.order_id }), { code: 'contract' }, 'another book');
   const upper = { key: order.order_id.toUpperCase() };
   t.match(await bazar.purchase(2, upper), { result: 'sold' }, 'the same key in capitals');
-  const shop = await openShop(t, reply(book), reply(order));
-  await t.rejects(createBazar(shop).info(3), { code: 'contract' });
-  await t.rejects(createBazar(shop).order(other), { code: 'contract' });
-  t.strictSame(await createBazar(shop).order(order.order_id), order);
+  const shop = createBazar({ baseUrl: (await openShop(t, reply(book), reply(order))).baseUrl });
+  await t.rejects(shop.info(3), { code: 'contract' });
+  await t.rejects(shop.order(other), { code: 'contract' });
+  t.strictSame(await shop.order(order.order_id), order);
 });
 
 t.test('when a list does not get further, then it ends with an error', async (t) => {

@@ -35,6 +35,7 @@ export async function keepShop(options: KeepOptions = {}): Promise<number> {
 
   let shop: Shop;
   try {
+    refuseAddresses(env);
     shop = createShop({
       dataDir: resolve(env['DATA_DIR'] || 'data'),
       ports: portsOf(env),
@@ -130,6 +131,16 @@ function portsOf(env: NodeJS.ProcessEnv): Record<ServiceName, number> {
     catalog: portOf(portVariables.catalog, 5001),
     order: portOf(portVariables.order, 5002),
   };
+}
+
+/** @throws StartError when a variable names services that somebody else runs */
+function refuseAddresses(env: NodeJS.ProcessEnv): void {
+  const name = ['CATALOG_URLS', 'ORDER_URLS'].find((one) => env[one]);
+  if (name === undefined) return;
+  throw new StartError(
+    `${name} is set, but this starts all three services, which find each other: unset it, or start ` +
+      'the services one by one.',
+  );
 }
 
 /** Each of the two that keep something has a database of its own, so one variable does not do. */

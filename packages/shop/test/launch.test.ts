@@ -381,6 +381,19 @@ t.test('when a port is taken or is none, then it is named in one sentence', asyn
   t.equal(none.stderr(), 'ORDER_PORT is "70000", but a port is a number from 0 to 65535.\n');
 });
 
+t.test('when a variable is for a single service, then no shop is opened', async (t) => {
+  for (const [name, value] of [
+    ['CATALOG_URLS', 'http://127.0.0.1:1'],
+    ['ORDER_URLS', 'http://127.0.0.1:1'],
+    ['DATABASE_URL', 'postgres://127.0.0.1/one'],
+  ] as const) {
+    const alone = openInTerminal(t, { [name]: value });
+    t.equal(await alone.end(), 1);
+    t.match(alone.stderr(), new RegExp(`^${name} is .*\\.\n$`));
+    t.throws(alone.pids, { code: 'ENOENT' }, 'nothing was started');
+  }
+});
+
 t.test('when sources change, then what is made of them restarts', async (t) => {
   const shop = await launch(t);
   const pids = () => names.map((name) => shop.service(name).pid);
