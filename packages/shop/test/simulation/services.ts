@@ -74,9 +74,6 @@ const publicCheck = checkResponses(catalogContract);
 
 const silence = () => undefined;
 
-/** There is one of each service; an address is not looked up. */
-const addresses = watchAddresses(['http://127.0.0.1'], { log: silence });
-
 /** The calls of a node to the one replica of a service, by its own clock. */
 export function replicaOf<const C extends Contract>(
   contract: C,
@@ -85,6 +82,8 @@ export function replicaOf<const C extends Contract>(
   { now }: Node,
 ): Replicas<C> {
   const connect = () => Object.assign(transport, { close: async () => undefined });
+  // There is one of each service; an address is not looked up.
+  const addresses = watchAddresses(['http://127.0.0.1'], { log: silence });
   return createReplicas(contract, { addresses, connect, check, log: silence, now });
 }
 
