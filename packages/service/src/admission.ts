@@ -63,6 +63,10 @@ function isWhole({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' || method === 'HEAD' || hasNoBody(headers);
 }
 
+/** Whether a response counts as one that is worked on: kept on it, for a set of them costs more. */
+const isBegun: unique symbol = Symbol('isBegun');
+type Counted = ServerResponse & { [isBegun]?: boolean };
+
 interface Waiting {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -82,14 +86,13 @@ interface Waiting {
 export function createAdmission(options: AdmissionOptions): Admission {
   const { handle, refuse, isHeldUp, now, defer, after } = options;
   const queue = createWaitingLine<Waiting>({ now, freshMs: () => policy.freshMs });
-  const begun = new WeakSet<ServerResponse>();
   let underWay = 0;
   let isDeferred = false;
   let isLooking = false;
 
-  function begin(request: IncomingMessage, response: ServerResponse): void {
+  function begin(request: IncomingMessage, response: Counted): void {
     underWay += 1;
-    begun.add(response);
+    response[isBegun] = true;
     response.on('close', onClose);
     handle(request, response);
   }
@@ -98,8 +101,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
     answered(this);
   }
 
-  function answered(response: ServerResponse): void {
-    if (!begun.delete(response)) return;
+  function answered(response: Counted): void {
+    if (response[isBegun] !== true) return;
+    response[isBegun] = false;
     underWay -= 1;
     if (queue.size > 0) admitSoon();
   }

@@ -77,21 +77,23 @@ interface Shared {
 
 function openPipeline(socket: Socket, shared: Shared): Pipeline {
   const held: (readonly [IncomingMessage, ServerResponse])[] = [];
-  const begun = new Set<ServerResponse>();
+  /** In the order of their requests, in which they nearly always close. */
+  const begun: ServerResponse[] = [];
   let isDeferred = false;
 
-  const hasRoom = () => begun.size < (shared.isClosing() ? 1 : policy.maxUnanswered);
+  const hasRoom = () => begun.length < (shared.isClosing() ? 1 : policy.maxUnanswered);
   /** Nobody would hear the answers of a connection that is gone, or was told its last one. */
   const isOver = () => socket.destroyed || socket.writableEnded;
 
   function begin(request: IncomingMessage, response: ServerResponse): void {
-    begun.add(response);
+    begun.push(response);
     response.on('close', onAnswered);
     shared.handle(request, response);
   }
 
   function onAnswered(this: ServerResponse): void {
-    begun.delete(this);
+    const place = begun.indexOf(this);
+    if (place >= 0) begun.splice(place, 1);
     if (held.length === 0 || isDeferred) return;
     isDeferred = true;
     shared.defer(goOn);
@@ -115,7 +117,7 @@ function openPipeline(socket: Socket, shared: Shared): Pipeline {
     held.length = 0;
     // Node tells only the answer that was being sent; whoever feeds one behind it, as from a file,
     // would wait for ever.
-    for (const response of begun) {
+    for (const response of [...begun]) {
       if (response.socket === null && !response.writableFinished) response.emit('close');
     }
   });
@@ -139,6 +141,6 @@ function openPipeline(socket: Socket, shared: Shared): Pipeline {
       held.push([request, response]);
       socket.pause();
     },
-    unanswered: () => begun.size + held.length,
+    unanswered: () => begun.length + held.length,
   };
 }
