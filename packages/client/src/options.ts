@@ -78,18 +78,9 @@ export interface Settings {
   readonly requestId: string | undefined;
 }
 
-/** All that a call takes, whatever it calls. */
-const options = {
-  token: '',
-  timeoutMs: '',
-  maxRetries: '',
-  headers: '',
-  fetch: '',
-  maxResponseBytes: '',
-  check: '',
-  signal: '',
-  requestId: '',
-} satisfies Record<keyof CallOptions, ''>;
+/** What a client takes, and what a call takes besides. */
+const ofClient = 'token timeoutMs maxRetries headers fetch maxResponseBytes check'.split(' ');
+const ofCall = [...ofClient, 'signal', 'requestId'];
 
 /** The longest that a timer takes; a longer one would fire at once. */
 const maxTimeoutMs = 2_147_483_647;
@@ -107,13 +98,19 @@ const ours: Readonly<Record<string, string>> = {
   'x-timeout-ms': 'timeoutMs',
 };
 
-/** @throws TypeError that names the option, and shows no secret */
-export function settingsOf(...layers: readonly CallOptions[]): Settings {
+/**
+ * @param call what one call differs in, if it is about one
+ * @throws TypeError that names the option, and shows no secret
+ */
+export function settingsOf(client: ClientOptions, call?: CallOptions): Settings {
+  const layers = [client, call ?? {}];
   const given: CallOptions = Object.assign({}, ...layers.map(defined));
   const { timeoutMs = 10_000, maxRetries = 5, maxResponseBytes = 4 * 1024 * 1024 } = given;
   const { fetch, requestId } = given;
   // A key under another name would be none, and a purchase that is asked for again a second one.
-  for (const name in given) demand(Object.hasOwn(options, name), `${name} is no option here`);
+  for (const name of Object.keys(given)) {
+    demand((call ? ofCall : ofClient).includes(name), `${name} is no option here`);
+  }
   demand(timeoutMs >= 1, 'timeoutMs is a number of milliseconds, at least 1');
   demand(Number.isInteger(maxRetries) && maxRetries >= 0, 'maxRetries is an integer, at least 0');
   demand(maxResponseBytes >= 1, 'maxResponseBytes is a number of bytes, at least 1');

@@ -318,6 +318,8 @@ t.test('when an option is wrong, then that is said by its name', (t) => {
   t.throws(() => createBazar({ baseUrl, fetch: 'x' as never }), /fetch/);
   const unknown = { baseUrl, timeout: 5 };
   t.throws(() => createBazar(unknown), new TypeError('timeout is no option here'));
+  const ofOneCall = { baseUrl, requestId: 'a' };
+  t.throws(() => createBazar(ofOneCall), new TypeError('requestId is no option here'));
   t.throws(() => createBazar({ baseUrl, headers: 5 as never }), /^headers/);
   t.throws(() => createBazar({ baseUrl, headers: { a: 'sec\nret' } }), /^headers((?!sec).)*$/);
   for (const [name, option] of [

@@ -64,8 +64,8 @@ function isWhole({ method, headers }: IncomingMessage): boolean {
 }
 
 /** Whether a response counts as one that is worked on: kept on it, for a set of them costs more. */
-const isBegun: unique symbol = Symbol('isBegun');
-type Counted = ServerResponse & { [isBegun]?: boolean };
+const isUnderWay: unique symbol = Symbol('isUnderWay');
+type Counted = ServerResponse & { [isUnderWay]?: boolean };
 
 interface Waiting {
   readonly request: IncomingMessage;
@@ -92,7 +92,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
   function begin(request: IncomingMessage, response: Counted): void {
     underWay += 1;
-    response[isBegun] = true;
+    response[isUnderWay] = true;
     response.on('close', onClose);
     handle(request, response);
   }
@@ -102,8 +102,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
   }
 
   function answered(response: Counted): void {
-    if (response[isBegun] !== true) return;
-    response[isBegun] = false;
+    if (response[isUnderWay] !== true) return;
+    response[isUnderWay] = false;
     underWay -= 1;
     if (queue.size > 0) admitSoon();
   }

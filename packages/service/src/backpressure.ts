@@ -17,7 +17,6 @@ export interface BackpressureOptions {
 /** What of a connection is needed here. */
 export interface Connection extends Pausable {
   readonly destroyed: boolean;
-  readonly readableEnded: boolean;
   resume(): unknown;
 }
 

@@ -116,7 +116,7 @@ function openPipeline(socket: Socket, shared: Shared): Pipeline {
     shared.held -= held.length;
     held.length = 0;
     // Node tells only the answer that was being sent; whoever feeds one behind it, as from a file,
-    // would wait for ever.
+    // would wait for ever. Of a copy, for each that closes leaves the list.
     for (const response of [...begun]) {
       if (response.socket === null && !response.writableFinished) response.emit('close');
     }

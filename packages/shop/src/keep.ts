@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { inspect } from 'node:util';
 import { createShop, type Shop, type ShopOptions } from './launch.js';
@@ -35,7 +36,7 @@ export async function keepShop(options: KeepOptions = {}): Promise<number> {
 
   let shop: Shop;
   try {
-    refuseAddresses(env);
+    refuseSingles(env);
     shop = createShop({
       dataDir: resolve(env['DATA_DIR'] || 'data'),
       ports: portsOf(env),
@@ -133,25 +134,44 @@ function portsOf(env: NodeJS.ProcessEnv): Record<ServiceName, number> {
   };
 }
 
-/** @throws StartError when a variable names services that somebody else runs */
-function refuseAddresses(env: NodeJS.ProcessEnv): void {
+/** @throws StartError when a variable is set that only a service by itself can take */
+function refuseSingles(env: NodeJS.ProcessEnv): void {
   const name = ['CATALOG_URLS', 'ORDER_URLS'].find((one) => env[one]);
-  if (name === undefined) return;
-  throw new StartError(
-    `${name} is set, but this starts all three services, which find each other: unset it, or start ` +
-      'the services one by one.',
-  );
+  if (name !== undefined) {
+    throw new StartError(
+      `${name} is set, but this starts all three services, which find each other: unset it, or ` +
+        'start the services one by one.',
+    );
+  }
+  const database = ['DATABASE_URL', 'DATABASE_URL_FILE'].find((one) => env[one]);
+  if (database !== undefined) {
+    throw new StartError(
+      `${database} is for one service: give CATALOG_DATABASE_URL and ORDER_DATABASE_URL.`,
+    );
+  }
 }
 
 /** Each of the two that keep something has a database of its own, so one variable does not do. */
 function databasesOf(env: NodeJS.ProcessEnv): NonNullable<ShopOptions['databases']> {
-  if (env['DATABASE_URL']) {
-    throw new StartError(
-      'DATABASE_URL is for one service: give CATALOG_DATABASE_URL and ORDER_DATABASE_URL.',
-    );
-  }
-  const { CATALOG_DATABASE_URL: catalog, ORDER_DATABASE_URL: order } = env;
+  const catalog = secretOf(env, 'CATALOG_DATABASE_URL');
+  const order = secretOf(env, 'ORDER_DATABASE_URL');
   return { ...(catalog && { catalog }), ...(order && { order }) };
+}
+
+/** A variable, or what is in the file that `<name>_FILE` names, as the services take theirs. */
+function secretOf(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  const { [name]: text, [`${name}_FILE`]: path } = env;
+  if (!path) return text;
+  if (text) throw new StartError(`${name} and ${name}_FILE are both set; only one of them may be.`);
+  let read: string;
+  try {
+    read = readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartError(`${name}_FILE names a file that cannot be read: ${reason}.`);
+  }
+  if (read === '') throw new StartError(`${name}_FILE names the file ${path}, which is empty.`);
+  return read;
 }
 
 function welcome({ urls }: Shop): string {

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -381,17 +382,34 @@ t.test('when a port is taken or is none, then it is named in one sentence', asyn
   t.equal(none.stderr(), 'ORDER_PORT is "70000", but a port is a number from 0 to 65535.\n');
 });
 
-t.test('when a variable is for a single service, then no shop is opened', async (t) => {
+t.test('when a variable is for one service or leads nowhere, then nothing is opened', async (t) => {
   for (const [name, value] of [
     ['CATALOG_URLS', 'http://127.0.0.1:1'],
     ['ORDER_URLS', 'http://127.0.0.1:1'],
     ['DATABASE_URL', 'postgres://127.0.0.1/one'],
+    ['DATABASE_URL_FILE', '/run/secrets/database'],
+    ['CATALOG_DATABASE_URL_FILE', '/no/such/file'],
   ] as const) {
     const alone = openInTerminal(t, { [name]: value });
     t.equal(await alone.end(), 1);
-    t.match(alone.stderr(), new RegExp(`^${name} is .*\\.\n$`));
+    t.match(alone.stderr(), new RegExp(`^${name} (is|names) .*\\.\n$`));
     t.throws(alone.pids, { code: 'ENOENT' }, 'nothing was started');
   }
+});
+
+t.test('when the address of a database is in a file, then its service alone gets it', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'bazar-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'secret');
+  writeFileSync(file, 'postgres://127.0.0.1/of-the-catalog\n');
+  const { isOpen, stdout } = openInTerminal(t, { CATALOG_DATABASE_URL_FILE: file });
+  await isOpen();
+  const [catalog, order] = ['catalog', 'order'].map(
+    (name) => new RegExp(`${name} (http://[^,)]+)`).exec(stdout())?.[1] ?? '',
+  );
+  const seen = async (url = '') => (await fetch(url)).json();
+  t.match(await seen(catalog), { DATABASE_URL: 'postgres://127.0.0.1/of-the-catalog' });
+  t.notOk('DATABASE_URL' in Object(await seen(order)));
 });
 
 t.test('when sources change, then what is made of them restarts', async (t) => {

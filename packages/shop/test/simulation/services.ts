@@ -82,7 +82,7 @@ export function replicaOf<const C extends Contract>(
   { now }: Node,
 ): Replicas<C> {
   const connect = () => Object.assign(transport, { close: async () => undefined });
-  // There is one of each service; an address is not looked up.
+  // One for each replica, for whoever listens to it is kept: shared, it kept the worlds of all stories.
   const addresses = watchAddresses(['http://127.0.0.1'], { log: silence });
   return createReplicas(contract, { addresses, connect, check, log: silence, now });
 }

@@ -25,8 +25,8 @@ export function standIn(name) {
   const log = (msg) => {
     process.stdout.write(`${JSON.stringify({ level: 30, time: Date.now(), name, msg })}\n`);
   };
-  const { DATA_DIR, PORT, CATALOG_URLS, ORDER_URLS, NODE_OPTIONS } = process.env;
-  const seen = { name, DATA_DIR, PORT, CATALOG_URLS, ORDER_URLS, NODE_OPTIONS };
+  const { DATA_DIR, DATABASE_URL, PORT, CATALOG_URLS, ORDER_URLS, NODE_OPTIONS } = process.env;
+  const seen = { name, DATA_DIR, DATABASE_URL, PORT, CATALOG_URLS, ORDER_URLS, NODE_OPTIONS };
   const server = createServer((request, response) => {
     if (request.url !== '/health/ready') log(request.url);
     const unready = behaviour === 'unready' && request.url === '/health/ready';
