@@ -353,7 +353,7 @@ t.test('when an argument has no form in a URL, then nothing is sent', async (t) 
     await t.rejects(bazar.purchase(id), { name: 'TypeError', message: /^item_id/ });
   }
   await t.rejects(bazar.info(2, { headers: { 'x-own': 'a\r\nb: c' } }), TypeError);
-  const misnamed = { idempotencyKey: randomUUID() };
+  const misnamed = { idempotencyKey: randomUUID(), timeoutMs: 5000 };
   await t.rejects(bazar.purchase(2, misnamed), new TypeError('idempotencyKey is no option here'));
   t.equal(heard.length, 0);
 });
