@@ -78,7 +78,7 @@ export interface Settings {
   readonly requestId: string | undefined;
 }
 
-/** What a client takes, and what a call takes besides. */
+/** What a client takes, and what a call takes besides; as one text, which is smaller in a page. */
 const ofClient = 'token timeoutMs maxRetries headers fetch maxResponseBytes check'.split(' ');
 const ofCall = [...ofClient, 'signal', 'requestId'];
 

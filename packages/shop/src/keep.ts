@@ -158,7 +158,10 @@ function databasesOf(env: NodeJS.ProcessEnv): NonNullable<ShopOptions['databases
   return { ...(catalog && { catalog }), ...(order && { order }) };
 }
 
-/** A variable, or what is in the file that `<name>_FILE` names, as the services take theirs. */
+/**
+ * A variable, or what is in the file that `<name>_FILE` names, as the services take theirs. It is read
+ * here, for their own reader comes with Fastify and all, which the launcher would load for nothing else.
+ */
 function secretOf(env: NodeJS.ProcessEnv, name: string): string | undefined {
   const { [name]: text, [`${name}_FILE`]: path } = env;
   if (!path) return text;
