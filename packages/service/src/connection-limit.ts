@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { exchangeOn } from './exchange.js';
+import type { Seen, Sight } from './movement.js';
 
 export interface ConnectionLimitOptions {
   /** More are never open: each costs memory and a descriptor, and both end. */
@@ -23,64 +23,48 @@ const policy = {
   shareEnded: 1 / 128,
   /** When nobody could be spared, the next look waits for so long. */
   lookAgainMs: 100,
-  /** From this share of the limit on it is kept in mind since when nothing moves on each. */
-  shareWatched: 1 / 2,
-  watchMs: 1000,
   /** Nobody is heard any more who has waited for longer to be read. */
   unreadMs: 5000,
   linesMs: 10_000,
 };
-
-interface Mark {
-  /** How much has come and gone. */
-  readonly bytes: number;
-  readonly look: number;
-  readonly at: number;
-}
 
 /**
  * Makes room where the limit of connections is met: those are ended that have been idle for the
  * longest, be they mute or kept alive; after them those on which nothing has moved since an earlier
  * look, though a body is still to come or an answer to be read; and a newcomer is turned away only
  * if there are none. Without that, whoever opens many and sends or reads nothing shuts out
- * everybody, health included. Nobody is ended whose answer is being made. Requests cost nothing of
- * it: how long nothing has moved is told by the bytes that were counted at earlier looks.
+ * everybody, health included. Nobody is ended whose answer is being made.
  *
- * @param connections all that are open, in the order in which they came
+ * @param connections all that are open
+ * @param look shows what moves on them
  */
 export function limitConnections(
   server: Server,
   connections: Set<Socket>,
+  look: () => Sight,
   { maxConnections, now, warn }: ConnectionLimitOptions,
 ): ConnectionLimit {
-  const marks = new WeakMap<Socket, Mark>();
   const handful = Math.ceil(maxConnections * policy.shareEnded);
   const told = { refused: 0, ended: 0, at: Number.NEGATIVE_INFINITY };
-  let looks = 0;
   let lookAgainAt = Number.NEGATIVE_INFINITY;
   let refused = 0;
   let ended = 0;
 
   /** Those that can be spared, the idle before the others and whoever has been so longest first. */
   function quiet(): Socket[] {
-    looks += 1;
-    const idle: { socket: Socket; since: number }[] = [];
-    const stuck: typeof idle = [];
-    for (const socket of connections) {
-      if (socket.destroyed) continue;
-      const exchange = exchangeOn(socket);
+    const { look: present, seen } = look();
+    const idle: Seen[] = [];
+    const stuck: Seen[] = [];
+    for (const one of seen) {
+      const { socket, exchange, since } = one;
       if (exchange === 'answering') continue;
-      const bytes = socket.bytesRead + socket.bytesWritten - socket.writableLength;
-      const earlier = marks.get(socket);
-      const mark = earlier?.bytes === bytes ? earlier : { bytes, look: looks, at: now() };
-      marks.set(socket, mark);
       // Of an idle one that is paused something waits to be read, be it that its client has left.
       const isUnread = exchange === 'idle' && socket.isPaused();
-      if (isUnread && now() - mark.at < policy.unreadMs) continue;
-      if (exchange === 'idle') idle.push({ socket, since: mark.look });
-      else if (mark.look < looks) stuck.push({ socket, since: mark.look });
+      if (isUnread && now() - since.at < policy.unreadMs) continue;
+      if (exchange === 'idle') idle.push(one);
+      else if (since.look < present) stuck.push(one);
     }
-    const bySince = (one: { since: number }, other: { since: number }) => one.since - other.since;
+    const bySince = (one: Seen, other: Seen) => one.since.look - other.since.look;
     return [...idle.sort(bySince), ...stuck.sort(bySince)].map(({ socket }) => socket);
   }
 
@@ -115,9 +99,5 @@ export function limitConnections(
     }
     tell();
   });
-  const watching = setInterval(() => {
-    if (connections.size > maxConnections * policy.shareWatched) quiet();
-  }, policy.watchMs).unref();
-  server.once('close', () => clearInterval(watching));
   return { refused: () => refused, ended: () => ended };
 }

@@ -4,7 +4,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Failure, type FailureCode } from '@bazar/contracts';
 import type { ConnectionError, FastifyInstance } from 'fastify';
-import { exchangeOn } from './exchange.js';
+import { exchangeOn, sentBytes } from './exchange.js';
 import type { Handle } from './pipeline.js';
 import { problemAnswer, rawAnswer } from './problems.js';
 
@@ -15,8 +15,6 @@ const sweepMs = 100;
 const arrivalMs = 2_000;
 /** While closing: how long a client may read nothing of its answer. */
 const unreadMs = 3_000;
-/** A connection on which nothing moves for so long, unread answers included, is given up. */
-const quietMs = 60_000;
 const maxHeaderBytes = 16 * 1024;
 
 /** The parser's error codes (llhttp, Node) that are not plain nonsense. */
@@ -108,7 +106,7 @@ function sweepWhileClosing(connections: ReadonlySet<Socket>): NodeJS.Timeout {
   let sweeps = 0;
 
   function isUnread(socket: Socket): boolean {
-    const sent = socket.bytesWritten - socket.writableLength;
+    const sent = sentBytes(socket);
     const last = progress.get(socket);
     if (last?.sent === sent) return (sweeps - last.sweep) * sweepMs >= unreadMs;
     progress.set(socket, { sent, sweep: sweeps });
@@ -157,7 +155,6 @@ export function guardedServer(
       requireHostHeader: false,
     };
     const server = createServer(options, before(handle));
-    server.setTimeout(quietMs);
     // Their bytes are bounded; of more than 2,000 Node would drop some unseen, a second Host too.
     server.maxHeadersCount = 0;
     // A client may close its side behind its last request, as `nc -N` does, and still read the

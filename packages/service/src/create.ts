@@ -11,7 +11,12 @@ import fastify, {
 import { countAnswers } from './answer-count.js';
 import { hasNoBody, parseBodies } from './bodies.js';
 import { limitConnections } from './connection-limit.js';
-import { answerClientError, endConnections, guardedServer } from './connections.js';
+import {
+  answerClientError,
+  type ConnectionLimits,
+  endConnections,
+  guardedServer,
+} from './connections.js';
 import { addDocs } from './docs.js';
 import { createEntrance, type Entrance } from './entrance.js';
 import { createFailureLog, type FailureLog } from './failure-log.js';
@@ -19,6 +24,7 @@ import { addHealth, type Dependencies } from './health.js';
 import { createLogger } from './logger.js';
 import { malformed } from './malformed.js';
 import { createMetrics, type Metrics } from './metrics.js';
+import { endStill, watchMovement } from './movement.js';
 import type { Handle } from './pipeline.js';
 import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
@@ -76,6 +82,8 @@ export interface ServiceOptions {
 }
 
 const maxParamLength = 500;
+/** A connection on which nothing moves in the middle of a request is given up after so long. */
+const quietMs = 60_000;
 
 /** Headers of every answer, and what Node no longer refuses once we ask to do it ourselves. */
 const everyAnswer: onRequestHookHandler = (request, reply, done) => {
@@ -99,6 +107,13 @@ function requestIds(randomId: () => string) {
   };
 }
 
+/** How long connections are waited for. */
+function patienceOf(options: ServiceOptions): ConnectionLimits {
+  const { requestTimeoutMs = 10_000, connectionsCheckingIntervalMs = 2_000 } = options;
+  const { keepAliveTimeoutMs = 72_000 } = options;
+  return { requestTimeoutMs, connectionsCheckingIntervalMs, keepAliveTimeoutMs };
+}
+
 /** What an app is made with besides its options. */
 interface Around {
   readonly randomId: () => string;
@@ -115,18 +130,13 @@ function bareApp(
   options: ServiceOptions,
   { randomId, requestId, logger, logFailure, before, count }: Around,
 ): FastifyInstance {
-  const limits = {
-    requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
-    connectionsCheckingIntervalMs: options.connectionsCheckingIntervalMs ?? 2_000,
-    keepAliveTimeoutMs: options.keepAliveTimeoutMs ?? 72_000,
-  };
   const answerError = answerErrors(logFailure);
   const app = fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestId,
     bodyLimit: options.bodyLimitBytes ?? 64 * 1024,
-    serverFactory: guardedServer(limits, requestId, before, count),
+    serverFactory: guardedServer(patienceOf(options), requestId, before, count),
     ...(options.trustProxy !== undefined && { trustProxy: [...options.trustProxy] }),
     routerOptions: { maxParamLength },
     // What still arrives on an open connection while closing is answered, not turned away.
@@ -177,16 +187,25 @@ function showRequests(metrics: Metrics, entrance: Pick<Entrance, 'underWay' | 'w
   );
 }
 
-/** Bounds how many connections there are, and shows how many. */
+/** Bounds how many connections there are and how long nothing moves on them, and shows how many. */
 function boundConnections(
   app: FastifyInstance,
   entrance: Pick<Entrance, 'resting'>,
   metrics: Metrics,
-  limits: { readonly maxConnections: number; readonly now: () => number },
+  limits: ConnectionLimits & { readonly maxConnections: number; readonly now: () => number },
 ): void {
+  const { maxConnections, now, keepAliveTimeoutMs, connectionsCheckingIntervalMs } = limits;
   const connections = endConnections(app);
-  const limit = limitConnections(app.server, connections, {
-    ...limits,
+  const look = watchMovement(connections, now);
+  endStill(app.server, look, {
+    idleMs: keepAliveTimeoutMs,
+    quietMs,
+    everyMs: connectionsCheckingIntervalMs,
+    now,
+  });
+  const limit = limitConnections(app.server, connections, look, {
+    maxConnections,
+    now,
     warn: (fields, sentence) => app.log.warn(fields, sentence),
   });
   metrics.gauge(
@@ -250,7 +269,7 @@ export function createService(options: ServiceOptions): FastifyInstance {
     done();
   });
   parseBodies(app);
-  boundConnections(app, entrance, metrics, { maxConnections, now });
+  boundConnections(app, entrance, metrics, { ...patienceOf(options), maxConnections, now });
   showRequests(metrics, entrance);
   app.addHook('preClose', (done) => entrance.end(done));
   app.addHook('onClose', (_app, done) => {

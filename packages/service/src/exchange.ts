@@ -34,6 +34,17 @@ export function exchangeOn(socket: Socket): Exchange {
   return property(property(response, 'req'), 'complete') === true ? 'answering' : 'receiving';
 }
 
+/**
+ * How many bytes of the answers on a connection have left. Node tells a piece as sent once all of it
+ * is; of one that a slow client takes bit by bit the queue of the handle below tells, which is not
+ * documented either, though Node's own timeouts go by it.
+ */
+export function sentBytes(socket: Socket): number {
+  const queued = property(property(socket, '_handle'), 'writeQueueSize');
+  const unsent = socket.writableLength + (typeof queued === 'number' ? queued : 0);
+  return socket.bytesWritten - unsent;
+}
+
 /** Whoever has waited for no longer has hardly waited. */
 export const momentMs = 250;
 
