@@ -1,13 +1,9 @@
 import { type Changes, guardSlotOf, guardSlots } from '@bazar/contracts/internal';
+import type { ReadyAnswer } from '@bazar/service';
 import { LRUCache } from 'lru-cache';
 
 /** An answer as it is kept: ready to be sent. */
-export interface Kept {
-  /** The pattern of the route that gave it. */
-  readonly route: string;
-  /** Name, value, name, value, … of the headers. */
-  readonly headers: readonly string[];
-  /** As text, for then Node sends it with the headers in one piece. */
+export interface Kept extends ReadyAnswer {
   readonly body: string;
   readonly etag: string;
   /** Of a page with a next one. */
@@ -20,7 +16,7 @@ export type Subject = number | 'titles';
 export interface CacheEffects {
   /** Whether the lease allows to serve at this moment. */
   readonly isLive: () => boolean;
-  /** The most that is kept, in bytes of bodies and of what surrounds them. */
+  /** The most that is kept, in bytes of answers and of what surrounds them. */
   readonly maxBytes?: number;
 }
 
@@ -69,8 +65,13 @@ const titlesSlot = guardSlots;
 /** Of one key. Were it one, whoever comes after a change would wait for a fetch that hangs. */
 const maxUnderWay = 2;
 const defaultMaxBytes = 64 * 1024 * 1024;
-/** What an entry takes besides its body, roughly. */
+/** What an entry takes besides its answer, roughly. */
 const overheadBytes = 500;
+
+/** What a kept answer takes in memory, in bytes. */
+function bytesOf({ head, bytes, body }: Kept): number {
+  return head.length + sizeOf(body) + (bytes === body ? 0 : bytes.length);
+}
 
 /** What a text takes in memory, in bytes: V8 gives each character one or two of them. */
 function sizeOf(text: string): number {
@@ -92,7 +93,7 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
   let all = 0;
   const entries = new LRUCache<string, Entry>({
     maxSize: maxBytes,
-    sizeCalculation: ({ kept }, key) => sizeOf(kept.body) + sizeOf(key) + overheadBytes,
+    sizeCalculation: ({ kept }, key) => bytesOf(kept) + sizeOf(key) + overheadBytes,
   });
   /** Those under way by key, the newest last. */
   const fetches = new Map<string, Fetch[]>();

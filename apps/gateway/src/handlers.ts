@@ -7,6 +7,7 @@ import {
   purchaseRequest,
   type Ready,
   ready,
+  readyAnswer,
   representation,
   type Sample,
   securityHeaders,
@@ -50,21 +51,24 @@ function pageUrl(path: string, query: { after?: string | number; limit?: number 
 }
 
 /** Headers of every answer that was at hand. */
-const readyHeaders = [
+const readyHeaders: readonly [string, string][] = [
   ['content-type', 'application/json; charset=utf-8'],
   ['cache-control', 'no-cache'],
   ['cache-status', 'bazar; hit'],
   ...Object.entries(securityHeaders),
   ['vary', 'Origin'],
-].flat();
+];
 
 /** An answer of the catalog that was checked against the contract, as it goes on to our callers. */
 function keptOf(route: string, { text: body, headers }: CatalogAnswer): Kept {
   const etag = headers['etag'] ?? etagOf(body);
   const link = headers['link'];
-  const own = ['content-length', String(Buffer.byteLength(body)), 'etag', etag];
-  if (link !== undefined) own.push('link', link);
-  return { route, body, etag, link, headers: [...readyHeaders, ...own] };
+  const own: [string, string][] = [
+    ['content-length', String(Buffer.byteLength(body))],
+    ['etag', etag],
+  ];
+  if (link !== undefined) own.push(['link', link]);
+  return { ...readyAnswer(route, [...readyHeaders, ...own], body), body, etag, link };
 }
 
 interface CatalogAnswer {

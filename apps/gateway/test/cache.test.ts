@@ -1,9 +1,9 @@
+import { readyAnswer } from '@bazar/service';
 import t from 'tap';
 import { createCache, type Kept } from '../src/cache.js';
 
 const answer = (text: string): Kept => ({
-  route: '/info/:item_id',
-  headers: [],
+  ...readyAnswer('/info/:item_id', [], text),
   body: text,
   etag: `"${text}"`,
   link: undefined,

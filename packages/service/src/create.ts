@@ -118,6 +118,7 @@ function patienceOf(options: ServiceOptions): ConnectionLimits {
 interface Around {
   readonly randomId: () => string;
   readonly requestId: (request: IncomingMessage) => string;
+  readonly patience: ConnectionLimits;
   readonly logger: FastifyBaseLogger;
   readonly logFailure: FailureLog;
   readonly before: (queue: Handle) => Handle;
@@ -128,7 +129,7 @@ interface Around {
 /** Fastify itself, with every default that coerces, trusts or logs too much turned off. */
 function bareApp(
   options: ServiceOptions,
-  { randomId, requestId, logger, logFailure, before, count }: Around,
+  { randomId, requestId, patience, logger, logFailure, before, count }: Around,
 ): FastifyInstance {
   const answerError = answerErrors(logFailure);
   const app = fastify({
@@ -136,7 +137,7 @@ function bareApp(
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestId,
     bodyLimit: options.bodyLimitBytes ?? 64 * 1024,
-    serverFactory: guardedServer(patienceOf(options), requestId, before, count),
+    serverFactory: guardedServer(patience, requestId, before, count),
     ...(options.trustProxy !== undefined && { trustProxy: [...options.trustProxy] }),
     routerOptions: { maxParamLength },
     // What still arrives on an open connection while closing is answered, not turned away.
@@ -248,6 +249,7 @@ export function createService(options: ServiceOptions): FastifyInstance {
     ...(options.failureRepeatsMs !== undefined && { repeatsMs: options.failureRepeatsMs }),
   });
   const requestId = requestIds(randomId);
+  const patience = patienceOf(options);
   const count = (status: number) => answers.unmatched(status);
   const entrance = createEntrance({
     shortcut,
@@ -257,10 +259,13 @@ export function createService(options: ServiceOptions): FastifyInstance {
     logFailure,
     count,
     countEarly: (...answer) => answers.early(...answer),
+    keepAliveTimeoutMs: patience.keepAliveTimeoutMs,
     now,
   });
   const { before } = entrance;
-  const app = bareApp(options, { randomId, requestId, logger, logFailure, before, count });
+  const app = bareApp(options, {
+    ...{ randomId, requestId, patience, logger, logFailure, before, count },
+  });
   const methodsOf = rememberRoutes(app);
   app.server.on('connection', entrance.accepted);
   app.addHook('onRequest', everyAnswer);
@@ -269,7 +274,7 @@ export function createService(options: ServiceOptions): FastifyInstance {
     done();
   });
   parseBodies(app);
-  boundConnections(app, entrance, metrics, { ...patienceOf(options), maxConnections, now });
+  boundConnections(app, entrance, metrics, { ...patience, maxConnections, now });
   showRequests(metrics, entrance);
   app.addHook('preClose', (done) => entrance.end(done));
   app.addHook('onClose', (_app, done) => {

@@ -20,6 +20,8 @@ export interface EntranceOptions {
   readonly count: (status: number) => void;
   /** Is told of an answer to a request for a route that did not come to it. */
   readonly countEarly: (method: string, route: string, status: number) => void;
+  /** For how long connections are kept, as they are told. */
+  readonly keepAliveTimeoutMs: number;
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
 }
@@ -43,7 +45,7 @@ export interface Entrance
  * time (pipelines), nor of all together (admission).
  */
 export function createEntrance(options: EntranceOptions): Entrance {
-  const { requestId, logFailure, count, countEarly, now } = options;
+  const { requestId, logFailure, count, countEarly, keepAliveTimeoutMs, now } = options;
   const urgent = new Set(options.urgent);
   let isClosing = false;
   let rested = 0;
@@ -52,6 +54,7 @@ export function createEntrance(options: EntranceOptions): Entrance {
     shortcut: (url) => (isClosing ? undefined : options.shortcut(url)),
     requestId,
     count: (route, status) => countEarly('GET', route, status),
+    keepAliveTimeoutMs,
   });
   const isTurnedAway = turnAway({
     // What has arrived at a closing service is answered.

@@ -43,6 +43,6 @@ export { etagOf, representation } from './representation.js';
 export { securityHeaders } from './security-headers.js';
 export { listen, runMain, type Served, type ServeOptions, serve } from './serve.js';
 export type { Refusal, Shed } from './shedding.js';
-export type { ReadyAnswer, Shortcut } from './shortcut.js';
+export { type ReadyAnswer, readyAnswer, type Shortcut } from './shortcut.js';
 export { StartError } from './start-error.js';
 export { createSampler, recordedTrace, type Sample } from './trace.js';

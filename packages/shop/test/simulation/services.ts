@@ -29,6 +29,7 @@ import {
   openCsvStore as openOrderStore,
   type Recovery,
 } from '@bazar/order';
+import { readyAnswer } from '@bazar/service';
 import { createReplicas, type Replicas, watchAddresses } from '@bazar/service/replicas';
 import type { Clock, Node, Random, SimulatedDisk } from '@bazar/simulation';
 import type { Static, TSchema } from '@sinclair/typebox';
@@ -240,7 +241,7 @@ export async function startGateway(node: Node, world: World): Promise<Life> {
       { params: { item_id: id } },
       { timeoutMs: readTimeoutMs, headers: { [keeperHeader]: lease.instance } },
     );
-    return { route: '', headers: [], body: text, etag: '', link: undefined };
+    return { ...readyAnswer('', [], text), body: text, etag: '', link: undefined };
   }
   lease.start(`http://${node.name}`);
   const deafen = lines.listen(node, {

@@ -8,6 +8,7 @@ import {
 import { Failure } from '@bazar/contracts';
 import type { Changes, Invalidation } from '@bazar/contracts/internal';
 import { createCache, createLease, type Kept } from '@bazar/gateway';
+import { readyAnswer } from '@bazar/service';
 import { type Clock, createClock, createRandom, type Node, type Random } from '@bazar/simulation';
 
 /** What of the honest build a mutant has in its own way. */
@@ -267,11 +268,6 @@ function createWorld(clock: Clock, random: Random, build: SharedBuild) {
 }
 
 function keptOf(version: number): Kept {
-  return {
-    route: '/info/:item_id',
-    headers: [],
-    body: String(version),
-    etag: '"e"',
-    link: undefined,
-  };
+  const body = String(version);
+  return { ...readyAnswer('/info/:item_id', [], body), body, etag: '"e"', link: undefined };
 }
