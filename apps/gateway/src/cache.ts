@@ -69,7 +69,7 @@ const defaultMaxBytes = 64 * 1024 * 1024;
 const overheadBytes = 500;
 
 /** What a kept answer takes in memory, in bytes. */
-function bytesOf({ head, bytes, body }: Kept): number {
+function sizeOfKept({ head, bytes, body }: Kept): number {
   return head.length + sizeOf(body) + (bytes === body ? 0 : bytes.length);
 }
 
@@ -93,7 +93,7 @@ export function createCache({ isLive, maxBytes = defaultMaxBytes }: CacheEffects
   let all = 0;
   const entries = new LRUCache<string, Entry>({
     maxSize: maxBytes,
-    sizeCalculation: ({ kept }, key) => bytesOf(kept) + sizeOf(key) + overheadBytes,
+    sizeCalculation: ({ kept }, key) => sizeOfKept(kept) + sizeOf(key) + overheadBytes,
   });
   /** Those under way by key, the newest last. */
   const fetches = new Map<string, Fetch[]>();

@@ -63,10 +63,7 @@ const readyHeaders: readonly [string, string][] = [
 function keptOf(route: string, { text: body, headers }: CatalogAnswer): Kept {
   const etag = headers['etag'] ?? etagOf(body);
   const link = headers['link'];
-  const own: [string, string][] = [
-    ['content-length', String(Buffer.byteLength(body))],
-    ['etag', etag],
-  ];
+  const own: [string, string][] = [['etag', etag]];
   if (link !== undefined) own.push(['link', link]);
   return { ...readyAnswer(route, [...readyHeaders, ...own], body), body, etag, link };
 }

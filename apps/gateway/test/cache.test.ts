@@ -160,4 +160,14 @@ t.test('when much is read, then the bound in bytes is kept', async (t) => {
   const kept = Array.from({ length: 100 }, (_, id) => cache.look(`/info/${id}`)).filter(Boolean);
   t.ok(kept.length > 5 && kept.length * 600 <= 10_000, `${kept.length} are kept`);
   t.ok(cache.look('/info/99'), 'the newest among them');
+  const heavy = {
+    'a text of two bytes a character': ['é'.repeat(700), ''],
+    'a head': ['', 'x'.repeat(2000)],
+  };
+  for (const [what, [text = '', tag = '']] of Object.entries(heavy)) {
+    const { cache } = open(10_000);
+    const whole = { ...answer(text), ...readyAnswer('/', [['etag', tag]], text) };
+    for (let id = 0; id < 10; id += 1) await cache.read(`/info/${id}`, id, async () => whole);
+    t.ok(cache.entries() >= 2 && cache.entries() <= 3, `${what}: ${cache.entries()} are kept`);
+  }
 });

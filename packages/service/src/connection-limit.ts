@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Seen, Sight } from './movement.js';
+import type { Seen } from './movement.js';
 
 export interface ConnectionLimitOptions {
   /** More are never open: each costs memory and a descriptor, and both end. */
@@ -23,6 +23,8 @@ const policy = {
   shareEnded: 1 / 128,
   /** When nobody could be spared, the next look waits for so long. */
   lookAgainMs: 100,
+  /** In the middle of a request nothing has to move for so long. */
+  stuckMs: 1000,
   /** Nobody is heard any more who has waited for longer to be read. */
   unreadMs: 5000,
   linesMs: 10_000,
@@ -30,9 +32,9 @@ const policy = {
 
 /**
  * Makes room where the limit of connections is met: those are ended that have been idle for the
- * longest, be they mute or kept alive; after them those on which nothing has moved since an earlier
- * look, though a body is still to come or an answer to be read; and a newcomer is turned away only
- * if there are none. Without that, whoever opens many and sends or reads nothing shuts out
+ * longest, be they mute or kept alive; after them those on which nothing has moved for a second,
+ * though a body is still to come or an answer to be read; and a newcomer is turned away only if there
+ * are none. Without that, whoever opens many and sends or reads nothing shuts out
  * everybody, health included. Nobody is ended whose answer is being made.
  *
  * @param connections all that are open
@@ -41,7 +43,7 @@ const policy = {
 export function limitConnections(
   server: Server,
   connections: Set<Socket>,
-  look: () => Sight,
+  look: () => readonly Seen[],
   { maxConnections, now, warn }: ConnectionLimitOptions,
 ): ConnectionLimit {
   const handful = Math.ceil(maxConnections * policy.shareEnded);
@@ -52,17 +54,17 @@ export function limitConnections(
 
   /** Those that can be spared, the idle before the others and whoever has been so longest first. */
   function quiet(): Socket[] {
-    const { look: present, seen } = look();
     const idle: Seen[] = [];
     const stuck: Seen[] = [];
-    for (const one of seen) {
+    for (const one of look()) {
       const { socket, exchange, since } = one;
       if (exchange === 'answering') continue;
       // Of an idle one that is paused something waits to be read, be it that its client has left.
       const isUnread = exchange === 'idle' && socket.isPaused();
-      if (isUnread && now() - since.at < policy.unreadMs) continue;
+      const stillMs = now() - since.at;
+      if (isUnread && stillMs < policy.unreadMs) continue;
       if (exchange === 'idle') idle.push(one);
-      else if (since.look < present) stuck.push(one);
+      else if (stillMs >= policy.stuckMs) stuck.push(one);
     }
     const bySince = (one: Seen, other: Seen) => one.since.look - other.since.look;
     return [...idle.sort(bySince), ...stuck.sort(bySince)].map(({ socket }) => socket);

@@ -24,7 +24,7 @@ import { addHealth, type Dependencies } from './health.js';
 import { createLogger } from './logger.js';
 import { malformed } from './malformed.js';
 import { createMetrics, type Metrics } from './metrics.js';
-import { endStill, watchMovement } from './movement.js';
+import { endStill, setNoTimers, watchMovement } from './movement.js';
 import type { Handle } from './pipeline.js';
 import { answerErrors } from './problems.js';
 import { rememberRoutes } from './routes.js';
@@ -54,7 +54,10 @@ export interface ServiceOptions {
   readonly ready?: () => Dependencies | Promise<Dependencies>;
   /** How long a whole request may take to arrive; its headers get no longer. 10 s unless told. */
   readonly requestTimeoutMs?: number;
-  /** How often connections are checked for half-sent requests; every 2 s unless told. */
+  /**
+   * How often connections are checked for half-sent requests, and for those on which nothing moves;
+   * every 2 s unless told. Each limit may be exceeded by as much.
+   */
   readonly connectionsCheckingIntervalMs?: number;
   /** How long a connection may stay idle: 72 s unless told, longer than any client of ours. */
   readonly keepAliveTimeoutMs?: number;
@@ -198,11 +201,12 @@ function boundConnections(
   const { maxConnections, now, keepAliveTimeoutMs, connectionsCheckingIntervalMs } = limits;
   const connections = endConnections(app);
   const look = watchMovement(connections, now);
-  endStill(app.server, look, {
-    idleMs: keepAliveTimeoutMs,
-    quietMs,
-    everyMs: connectionsCheckingIntervalMs,
-    now,
+  setNoTimers(app.server);
+  const end = endStill(look, { idleMs: keepAliveTimeoutMs, quietMs, now });
+  const looking = setInterval(end, connectionsCheckingIntervalMs).unref();
+  app.addHook('onClose', (_app, done) => {
+    clearInterval(looking);
+    done();
   });
   const limit = limitConnections(app.server, connections, look, {
     maxConnections,

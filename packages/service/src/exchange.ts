@@ -35,14 +35,15 @@ export function exchangeOn(socket: Socket): Exchange {
 }
 
 /**
- * How many bytes of the answers on a connection have left. Node tells a piece as sent once all of it
- * is; of one that a slow client takes bit by bit the queue of the handle below tells, which is not
- * documented either, though Node's own timeouts go by it.
+ * How many bytes of its answers a connection has taken. What Node documents counts a piece once all
+ * of it was taken; of one that a slow client takes bit by bit only the queue of the handle below
+ * tells, by which Node's own timeouts go too.
  */
 export function sentBytes(socket: Socket): number {
+  const dispatched = property(socket, '_bytesDispatched');
   const queued = property(property(socket, '_handle'), 'writeQueueSize');
-  const unsent = socket.writableLength + (typeof queued === 'number' ? queued : 0);
-  return socket.bytesWritten - unsent;
+  if (typeof dispatched === 'number' && typeof queued === 'number') return dispatched - queued;
+  return socket.bytesWritten - socket.writableLength;
 }
 
 /** Whoever has waited for no longer has hardly waited. */

@@ -1,21 +1,17 @@
 import type { Server } from 'node:http';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { type Exchange, exchangeOn, sentBytes } from './exchange.js';
 
 /** What a look at a connection shows. */
 export interface Seen {
   readonly socket: Socket;
   readonly exchange: Exchange;
-  /** The number of the look that found nothing moved since, and its time. */
-  readonly since: { readonly look: number; readonly at: number };
-}
-
-/** What all open connections look like at one moment. */
-export interface Sight {
-  /** The number of this look. */
-  readonly look: number;
-  /** In the order in which they came. */
-  readonly seen: readonly Seen[];
+  /** The first look that found it as it is now. */
+  readonly since: {
+    readonly look: number;
+    /** Milliseconds on the clock of who looks. */
+    readonly at: number;
+  };
 }
 
 interface Mark {
@@ -26,12 +22,13 @@ interface Mark {
 }
 
 /**
- * Looks at all connections, and keeps in mind since when nothing moves on each. Requests cost nothing
- * of it: what has moved is told by the bytes that were counted at earlier looks.
+ * Looks at all open connections, in the order in which they came, and keeps in mind since when nothing
+ * moves on each: by the bytes that were counted at earlier looks, so that requests cost nothing of it.
+ * A look at 10,000 takes some ten milliseconds.
  *
  * @param now milliseconds on a clock that only goes forward
  */
-export function watchMovement(connections: Iterable<Socket>, now: () => number): () => Sight {
+export function watchMovement(connections: Iterable<Socket>, now: () => number): () => Seen[] {
   const marks = new WeakMap<Socket, Mark>();
   let look = 0;
   return () => {
@@ -46,7 +43,7 @@ export function watchMovement(connections: Iterable<Socket>, now: () => number):
       if (since !== earlier) marks.set(socket, since);
       seen.push({ socket, exchange: exchangeOn(socket), since });
     }
-    return { look, seen };
+    return seen;
   };
 }
 
@@ -55,25 +52,33 @@ export interface StillnessLimits {
   readonly idleMs: number;
   /** For how long nothing may move in the middle of one, unread answers included. */
   readonly quietMs: number;
-  /** How often all connections are looked at. */
-  readonly everyMs: number;
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
 }
 
-/**
- * Ends connections on which nothing moves. Node would set, clear and collect two timers of each
- * connection at every request, which is a twentieth of what a read from the cache costs.
- */
-export function endStill(server: Server, look: () => Sight, limits: StillnessLimits): void {
-  const { idleMs, quietMs, everyMs, now } = limits;
-  server.on('connection', (socket) => {
-    socket.setTimeout = () => socket;
-  });
-  const looking = setInterval(() => {
-    for (const { socket, exchange, since } of look().seen) {
+/** @returns what ends all connections on which nothing has moved for too long, each time it is called */
+export function endStill(
+  look: () => readonly Seen[],
+  { idleMs, quietMs, now }: StillnessLimits,
+): () => void {
+  return () => {
+    for (const { socket, exchange, since } of look()) {
       if (now() - since.at > (exchange === 'idle' ? idleMs : quietMs)) socket.destroy();
     }
-  }, everyMs).unref();
-  server.once('close', () => clearInterval(looking));
+  };
+}
+
+/**
+ * Sets no timers for connections. Node sets, clears and collects two of them around every request, a
+ * twentieth of what a read from the cache costs; whoever does this has to look at connections instead.
+ * Timers of others, who want to be called, are set as ever.
+ */
+export function setNoTimers(server: Server): void {
+  server.on('connection', (socket) => {
+    socket.setTimeout = setTimeoutOfOthers;
+  });
+}
+
+function setTimeoutOfOthers(this: Socket, ms: number, callback?: () => void): Socket {
+  return callback === undefined ? this : Socket.prototype.setTimeout.call(this, ms, callback);
 }

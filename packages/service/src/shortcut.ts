@@ -4,7 +4,7 @@ import {
   validateHeaderName,
   validateHeaderValue,
 } from 'node:http';
-import { type ByteText, bytesOf, sendInOnePiece } from './one-piece.js';
+import { type ByteText, byteText, sendInOnePiece } from './one-piece.js';
 import { wrongTarget } from './target.js';
 
 /** An answer that is the same for whoever asks, down to its bytes. */
@@ -18,7 +18,8 @@ export interface ReadyAnswer {
 
 /**
  * Writes an answer out as it is sent.
- * @param headers all but those that every answer of ours has
+ * @param headers of the answer, but for its length and what differs from one to the next: the id of
+ *   the request, the date, and what becomes of the connection
  * @throws TypeError when one of them cannot stand in a head
  */
 export function readyAnswer(
@@ -31,7 +32,10 @@ export function readyAnswer(
     validateHeaderValue(name, value);
     return `${name}: ${value}\r\n`;
   });
-  return { route, head: `HTTP/1.1 200 OK\r\n${lines.join('')}`, bytes: bytesOf(body) };
+  const bytes = byteText(body);
+  // Were the length wrong, the next answer on the connection would be taken for a part of this one.
+  const head = `HTTP/1.1 200 OK\r\n${lines.join('')}content-length: ${bytes.length}\r\n`;
+  return { route, head, bytes };
 }
 
 /** The ready answer to `GET` of a URL, if there is one at this very moment. */
@@ -85,13 +89,15 @@ export function takeShortcut(options: ShortcutOptions) {
   const date = httpDate(wallClock);
   const seconds = Math.floor(keepAliveTimeoutMs / 1000);
   const kept = `\r\nConnection: keep-alive\r\nKeep-Alive: timeout=${seconds}\r\n\r\n`;
+  const closed = '\r\nConnection: close\r\n\r\n';
   return (request: IncomingMessage, response: ServerResponse): boolean => {
     const { method, url = '' } = request;
-    if (method !== 'GET' || !response.shouldKeepAlive || needsMore(request)) return false;
+    if (method !== 'GET' || needsMore(request)) return false;
     const answer = shortcut(url);
     if (answer === undefined || wrongTarget(request) !== undefined) return false;
-    const head = `${answer.head}x-request-id: ${requestId(request)}\r\nDate: ${date()}${kept}`;
-    if (!sendInOnePiece(response, head, answer.bytes)) return false;
+    const isLast = !response.shouldKeepAlive;
+    const own = `x-request-id: ${requestId(request)}\r\nDate: ${date()}${isLast ? closed : kept}`;
+    if (!sendInOnePiece(response, answer.head + own, answer.bytes, isLast)) return false;
     count(answer.route, 200);
     return true;
   };

@@ -56,7 +56,6 @@ async function listening(t: Test, options: Parameters<typeof openStall>[0] & obj
 }
 
 const clock = (): ServiceOptions => ({
-  connectionsCheckingIntervalMs: 600_000,
   name: 'stall',
   config: { LOG_LEVEL: 'warn' },
   now: () => 0,

@@ -1,83 +1,145 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
-import { sentBytes } from '../src/exchange.js';
+import { type Exchange, sentBytes } from '../src/exchange.js';
 import { createService } from '../src/index.js';
+import { endStill, watchMovement } from '../src/movement.js';
 
 const bytes = 64_000_000;
-const stepMs = 10_000;
+const [idleMs, quietMs] = [72_000, 60_000];
 
-/** A service whose clock goes forward by ten seconds when it is told so. */
-async function listening(t: Test) {
+/** A service whose connections are looked at by hand. */
+async function listening(t: Test, connectionsCheckingIntervalMs = 600_000) {
   const clock = { now: 0 };
+  const now = () => clock.now;
   const app = createService({
     name: 'movement',
     config: { LOG_LEVEL: 'silent' },
-    connectionsCheckingIntervalMs: 5,
-    now: () => clock.now,
+    connectionsCheckingIntervalMs,
+    now,
   });
+  const never = new Promise<never>(() => {});
+  let reached = () => {};
   app.get('/large', () => Buffer.alloc(bytes, 'x'));
-  t.teardown(() => app.close());
+  app.get('/never', () => {
+    reached();
+    return never;
+  });
+  app.post('/body', () => 'ok');
+  const accepted = new Set<Socket>();
+  app.server.on('connection', (socket) => accepted.add(socket));
   await app.listen({ host: '127.0.0.1', port: 0 });
+  t.teardown(async () => {
+    for (const socket of accepted) socket.destroy();
+    await app.close();
+  });
   const { port } = app.server.address() as AddressInfo;
+  const look = watchMovement(accepted, now);
   return {
     clock,
+    look,
+    end: endStill(look, { idleMs, quietMs, now }),
+    untilNever: () =>
+      new Promise<void>((resolve) => {
+        reached = resolve;
+      }),
     async dial() {
       const taken = once(app.server, 'connection');
-      const socket = connect(port, '127.0.0.1');
-      socket.on('error', () => {});
-      t.teardown(() => socket.destroy());
-      const [accepted] = await taken;
-      return { socket, accepted: accepted as Socket };
+      const client = connect(port, '127.0.0.1');
+      client.on('error', () => {});
+      t.teardown(() => client.destroy());
+      const [socket] = await taken;
+      return { client, socket: socket as Socket };
     },
   };
 }
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
 
-t.test('when a connection is idle for longer than is announced, then it is ended', async (t) => {
-  const { clock, dial } = await listening(t);
-  const [used, idle] = [await dial(), await dial()];
-  for (const { socket } of [used, idle]) {
-    socket.write(get('/health/live'));
-    const [answer] = await once(socket, 'data');
-    t.match(String(answer), /^keep-alive: timeout=72\r$/im);
+t.test('when nothing moves on a connection for too long, then it is ended', async (t) => {
+  const { clock, look, end, dial, untilNever } = await listening(t);
+  const idle = await dial();
+  idle.client.write(get('/health/live'));
+  await once(idle.client, 'data');
+  const receiving = await dial();
+  const length = 'Content-Type: application/json\r\nContent-Length: 9';
+  receiving.client.write(
+    `POST /body HTTP/1.1\r\nHost: a\r\n${length}\r\nExpect: 100-continue\r\n\r\n{`,
+  );
+  await once(receiving.client, 'data');
+  const answering = await dial();
+  const atWork = untilNever();
+  answering.client.write(get('/never'));
+  await atWork;
+  const sending = await dial();
+  sending.client.write(get('/large'));
+  await once(sending.client, 'data');
+  sending.client.pause();
+  // The system goes on to take what its buffers have room for.
+  for (let before = -1; before !== sentBytes(sending.socket); ) {
+    before = sentBytes(sending.socket);
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  while (!idle.socket.destroyed) {
-    used.socket.write(get('/health/live'));
-    await once(used.socket, 'data');
-    clock.now += stepMs;
+  const all = { idle, receiving, answering, sending };
+  const seen = new Map(look().map(({ socket, exchange }) => [socket, exchange]));
+  for (const [exchange, { socket }] of Object.entries(all)) {
+    t.equal(seen.get(socket), exchange as Exchange);
   }
-  t.ok(clock.now > 72_000, `after ${clock.now} ms`);
-  t.notOk(used.accepted.destroyed, 'one that is used is not');
-  t.notOk(used.accepted.timeout, 'and no timer is set for each of its requests');
+  const ended = () =>
+    Object.entries(all)
+      .filter(([, { socket }]) => socket.destroyed)
+      .map(([exchange]) => exchange);
+  const at = (ms: number) => {
+    clock.now = ms;
+    end();
+    return ended();
+  };
+  t.same(at(quietMs), []);
+  t.same(at(quietMs + 1), ['receiving', 'answering', 'sending']);
+  t.same(at(idleMs), ['receiving', 'answering', 'sending']);
+  t.same(at(idleMs + 1), ['idle', 'receiving', 'answering', 'sending']);
 });
 
-t.test('when an answer is taken bit by bit, then it is waited for; else not', async (t) => {
-  const { clock, dial } = await listening(t);
-  const slow = await dial();
-  slow.socket.write(get('/large'));
-  let received = 0;
-  slow.socket.on('data', ({ length }) => {
-    received += length;
+t.test('when something moves on a connection, then its time begins again', async (t) => {
+  const { clock, end, dial } = await listening(t);
+  const [used, slow] = [await dial(), await dial()];
+  slow.client.write(get('/large'));
+  await once(slow.client, 'data');
+  slow.client.pause();
+  for (let step = 1; step <= 5; step += 1) {
+    used.client.write(get('/health/live'));
+    await once(used.client, 'data');
+    const before = sentBytes(slow.socket);
+    slow.client.resume();
+    while (sentBytes(slow.socket) === before) await new Promise(setImmediate);
+    slow.client.pause();
+    t.ok(sentBytes(slow.socket) > 0 && sentBytes(slow.socket) < bytes, 'bit by bit');
+    end();
+    clock.now += quietMs;
+    end();
+    t.notOk(slow.socket.destroyed, 'though Node counts nothing of that piece as sent yet');
+    t.notOk(used.socket.destroyed);
+  }
+});
+
+t.test('when a service is at work, then it looks itself, and sets no timers', async (t) => {
+  const { clock, dial } = await listening(t, 5);
+  const { client, socket } = await dial();
+  client.write(get('/health/live'));
+  const [answer] = await once(client, 'data');
+  t.match(String(answer), /^keep-alive: timeout=72\r$/im);
+  t.notOk(socket.timeout);
+  let told = () => {};
+  const timeout = new Promise<void>((resolve) => {
+    told = resolve;
   });
-  while (clock.now < 100_000) {
-    const before = sentBytes(slow.accepted);
-    slow.socket.resume();
-    while (sentBytes(slow.accepted) === before) await new Promise(setImmediate);
-    slow.socket.pause();
-    clock.now += stepMs;
-  }
-  t.notOk(slow.accepted.destroyed, 'though Node counts nothing of it as sent yet');
-  t.ok(received < bytes, `after ${received} bytes`);
-  const deaf = await dial();
-  deaf.socket.write(get('/large'));
-  await once(deaf.socket, 'data');
-  deaf.socket.pause();
-  const from = clock.now;
-  while (!deaf.accepted.destroyed) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    clock.now += stepMs;
-  }
-  t.ok(clock.now - from > 60_000, `after ${clock.now - from} ms`);
+  socket.setTimeout(1, () => told());
+  await timeout;
+  t.pass('but that of somebody who wants to be called');
+  const closed = once(client, 'close');
+  const steps = setInterval(() => {
+    clock.now += idleMs;
+  }, 10);
+  t.teardown(() => clearInterval(steps));
+  await closed;
 });
