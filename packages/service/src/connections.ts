@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { Failure, type FailureCode } from '@bazar/contracts';
 import type { ConnectionError, FastifyInstance } from 'fastify';
 import { exchangeOn, sentBytes } from './exchange.js';
-import { onePiece } from './one-piece.js';
+import { OnePieceResponse } from './one-piece.js';
 import type { Handle } from './pipeline.js';
 import { problemAnswer, rawAnswer } from './problems.js';
 
@@ -154,7 +154,7 @@ export function guardedServer(
       keepAliveTimeout: keepAliveTimeoutMs,
       maxHeaderSize: maxHeaderBytes,
       requireHostHeader: false,
-      ...onePiece,
+      ServerResponse: OnePieceResponse,
     };
     const server = createServer(options, before(handle));
     // Their bytes are bounded; of more than 2,000 Node would drop some unseen, a second Host too.

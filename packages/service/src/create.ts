@@ -56,7 +56,7 @@ export interface ServiceOptions {
   readonly requestTimeoutMs?: number;
   /**
    * How often connections are checked for half-sent requests, and for those on which nothing moves;
-   * every 2 s unless told. Each limit may be exceeded by as much.
+   * every 2 s unless told. Each limit may be exceeded by twice as much.
    */
   readonly connectionsCheckingIntervalMs?: number;
   /** How long a connection may stay idle: 72 s unless told, longer than any client of ours. */
@@ -87,6 +87,8 @@ export interface ServiceOptions {
 const maxParamLength = 500;
 /** A connection on which nothing moves in the middle of a request is given up after so long. */
 const quietMs = 60_000;
+/** An idle one is kept for so much longer than is announced: a last request may be on its way. */
+const graceMs = 1000;
 
 /** Headers of every answer, and what Node no longer refuses once we ask to do it ourselves. */
 const everyAnswer: onRequestHookHandler = (request, reply, done) => {
@@ -202,7 +204,7 @@ function boundConnections(
   const connections = endConnections(app);
   const look = watchMovement(connections, now);
   setNoTimers(app.server);
-  const end = endStill(look, { idleMs: keepAliveTimeoutMs, quietMs, now });
+  const end = endStill(look, { idleMs: keepAliveTimeoutMs + graceMs, quietMs, now });
   const looking = setInterval(end, connectionsCheckingIntervalMs).unref();
   app.addHook('onClose', (_app, done) => {
     clearInterval(looking);

@@ -71,7 +71,8 @@ export function endStill(
 /**
  * Sets no timers for connections. Node sets, clears and collects two of them around every request, a
  * twentieth of what a read from the cache costs; whoever does this has to look at connections instead.
- * Timers of others, who want to be called, are set as ever.
+ * Of others those timers are set that are asked for on the socket itself, with somebody to call; but
+ * such a one cannot be taken back by `setTimeout(0)`.
  */
 export function setNoTimers(server: Server): void {
   server.on('connection', (socket) => {

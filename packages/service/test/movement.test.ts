@@ -133,7 +133,8 @@ t.test('when a service is at work, then it looks itself, and sets no timers', as
   const timeout = new Promise<void>((resolve) => {
     told = resolve;
   });
-  socket.setTimeout(1, () => told());
+  const other = await dial();
+  other.socket.setTimeout(1, () => told());
   await timeout;
   t.pass('but that of somebody who wants to be called');
   const closed = once(client, 'close');
