@@ -1,9 +1,15 @@
 import { type Changes, guardSlotOf, guardSlots } from '@bazar/contracts/internal';
-import type { ReadyAnswer } from '@bazar/service';
 import { LRUCache } from 'lru-cache';
 
 /** An answer as it is kept: ready to be sent. */
-export interface Kept extends ReadyAnswer {
+export interface Kept {
+  /** The pattern of the route that gave it. */
+  readonly route: string;
+  /** The head, without what differs from one answer to the next. */
+  readonly head: string;
+  /** The body as it is sent: bytes, one to a character. */
+  readonly bytes: string;
+  /** The same as a text. */
   readonly body: string;
   readonly etag: string;
   /** Of a page with a next one. */

@@ -1,14 +1,9 @@
 import { ServerResponse } from 'node:http';
 
-declare const bytes: unique symbol;
-
-/** Bytes, one to a character: Node sends a text in latin1 as just these. */
-export type ByteText = string & { readonly [bytes]: true };
-
-/** The bytes of a text in UTF-8. */
-export function byteText(text: string): ByteText {
+/** The bytes of a text in UTF-8, one to a character: Node sends a text in latin1 as just these. */
+export function byteText(text: string): string {
   const isAscii = Buffer.byteLength(text) === text.length;
-  return (isAscii ? text : Buffer.from(text).toString('latin1')) as ByteText;
+  return isAscii ? text : Buffer.from(text).toString('latin1');
 }
 
 /** What Node keeps of a response until it is sent, under names that it does not document. */
@@ -21,7 +16,7 @@ interface Unsent {
 }
 
 /**
- * Answers with a head that is written out to its empty line, and a body.
+ * Answers with a head that is written out to its empty line, and the bytes of a body (`byteText`).
  *
  * @param isLast whether the head says that the connection is closed behind it
  * @returns false, without having answered, where something was said already, or Node keeps none of this
@@ -29,12 +24,12 @@ interface Unsent {
 export function sendInOnePiece(
   response: ServerResponse & Unsent,
   head: string,
-  body: ByteText,
+  bytes: string,
   isLast: boolean,
 ): boolean {
   if (response._header !== null || typeof response._last !== 'boolean') return false;
   if (isLast) response._last = true;
-  response._header = head + body;
+  response._header = head + bytes;
   response.end();
   // It was handed on; nobody has to keep the body for as long as it takes to be sent.
   response._header = head;

@@ -4,7 +4,7 @@ import {
   validateHeaderName,
   validateHeaderValue,
 } from 'node:http';
-import { type ByteText, byteText, sendInOnePiece } from './one-piece.js';
+import { byteText, sendInOnePiece } from './one-piece.js';
 import { wrongTarget } from './target.js';
 
 /** An answer that is the same for whoever asks, down to its bytes. */
@@ -13,7 +13,8 @@ export interface ReadyAnswer {
   readonly route: string;
   /** The head, without what differs from one answer to the next. */
   readonly head: string;
-  readonly bytes: ByteText;
+  /** The body: bytes, one to a character. */
+  readonly bytes: string;
 }
 
 /**
