@@ -34,8 +34,8 @@ const policy = {
  * Makes room where the limit of connections is met: those are ended that have been idle for the
  * longest, be they mute or kept alive; after them those on which nothing has moved for a second,
  * though a body is still to come or an answer to be read; and a newcomer is turned away only if there
- * are none. Without that, whoever opens many and sends or reads nothing shuts out
- * everybody, health included. Nobody is ended whose answer is being made.
+ * are none. Without that, whoever opens many and sends or reads nothing shuts out everybody, health
+ * included. Nobody is ended whose answer is being made.
  *
  * @param connections all that are open
  * @param look shows what moves on them

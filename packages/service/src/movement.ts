@@ -14,12 +14,10 @@ export interface Seen {
   };
 }
 
-interface Mark {
+type Mark = Seen['since'] & {
   /** How much has come and gone. */
   readonly bytes: number;
-  readonly look: number;
-  readonly at: number;
-}
+};
 
 /**
  * Looks at all open connections, in the order in which they came, and keeps in mind since when nothing
