@@ -1,7 +1,7 @@
 import type { After } from '@bazar/contracts/internal';
 import { momentMs } from './exchange.js';
 import { createPatience } from './patience.js';
-import { keepPaused, type Pausable } from './pause.js';
+import { type Pausable, readOn, stopReading } from './pause.js';
 import { createWaitingLine } from './waiting-line.js';
 
 export interface BackpressureOptions {
@@ -17,7 +17,6 @@ export interface BackpressureOptions {
 /** What of a connection is needed here. */
 export interface Connection extends Pausable {
   readonly destroyed: boolean;
-  resume(): unknown;
 }
 
 /** How a connection has rested. */
@@ -32,6 +31,14 @@ const policy = {
    * have answered long ago, nor looks at the timers by which a lease is kept.
    */
   turnMs: 20,
+  /**
+   * While nothing is asked for but what is at hand, nobody waits for the services behind, and to let
+   * a connection rest takes a third of the time of such an answer. A lease stays alive, and whoever
+   * comes to call it back waits for one such turn.
+   */
+  calmTurnMs: 100,
+  /** For how long it is not calm after anything else was asked for. */
+  calmAfterMs: 1000,
   /** How many connections are read from again in one turn: at first, at least, at most. */
   quota: { first: 256, least: 32, most: 4096 },
   /** How the quota grows after a turn that was short enough, and shrinks after one that was not. */
@@ -45,9 +52,13 @@ const policy = {
   acceptMs: 20,
 };
 
-export interface Backpressure {
+export interface Backpressure<One extends Connection = Connection> {
   /** To be called at each request. */
   arrived(): void;
+  /** To be called at each that is answered at once: its connection may have to rest then. */
+  atHand(connection: One): void;
+  /** To be called at each that takes the services behind, or more than a moment. */
+  disturbed(): void;
   /** To be called at each new connection. */
   accepted(): void;
   /** Whether newcomers are being taken, before anybody else is served. */
@@ -55,13 +66,19 @@ export interface Backpressure {
   /** Whether connections are to rest once their request is answered. */
   isHigh(): boolean;
   /** Lets a connection rest from the end of this turn on, and reads on when its own comes. */
-  rest(connection: Connection): void;
+  rest(connection: One): void;
   /** How a connection has rested from which was read in this turn, if for more than a moment. */
-  restOf(connection: Connection): Rest | undefined;
+  restOf(connection: One): Rest | undefined;
   /** To be told whether the client of one that has rested was still there. Each counts once. */
   observe(rest: Rest, hasLeft: boolean): void;
+  isResting(connection: One): boolean;
   /** How many rest. */
   resting(): number;
+  /**
+   * Takes out of the line who has rested for the longest, if that is longer than clients are seen to
+   * wait: nearly all of those have hung up, which shows only when they are read from.
+   */
+  takeOverdue(): One | undefined;
   /** From now on nobody rests; calls back once what they have sent was read. */
   end(done: () => void): void;
 }
@@ -73,20 +90,24 @@ export interface Backpressure {
  * refusal nearly as much as an answer. Each turn reads on from as many as it has time for, those first
  * who rest for the longest and are still in time (`createWaitingLine`).
  */
-export function createBackpressure(options: BackpressureOptions): Backpressure {
+export function createBackpressure<One extends Connection = Connection>(
+  options: BackpressureOptions,
+): Backpressure<One> {
   const { now, defer, after, isBackedUp } = options;
   const patience = createPatience({ now });
-  const resting = createWaitingLine<Connection>({ now, freshMs: patience.limitMs });
+  const resting = createWaitingLine<One>({ now, freshMs: patience.limitMs });
   /** Those that rest from the end of this turn on: one after the other costs less than in between. */
-  let answered: Connection[] = [];
+  let answered: One[] = [];
+  /** Those that do so if the turn turns out to be too long. */
+  let answeredAtOnce: One[] = [];
   /** How those had rested from which is read in this turn. */
-  const rests = new Map<Connection, Rest>();
-  const known = new WeakSet<Connection>();
+  const rests = new Map<One, Rest>();
   let quota: number = policy.quota.first;
   /** Whether all of the quota was read from in this turn, so that it shows if there can be more. */
   let isQuotaRead = true;
   let turnBeganAt: number | undefined;
   let wasLong = false;
+  let disturbedAt = Number.NEGATIVE_INFINITY;
   let hasEnded = false;
   /** Whether to read on has to wait, for enough was read already. */
   let isPacing = false;
@@ -104,10 +125,13 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   }
 
   function endTurn(): void {
-    wasLong = now() - (turnBeganAt ?? 0) > policy.turnMs;
+    const isCalm = now() - disturbedAt > policy.calmAfterMs;
+    wasLong = now() - (turnBeganAt ?? 0) > (isCalm ? policy.calmTurnMs : policy.turnMs);
     turnBeganAt = undefined;
     for (const connection of answered) letRest(connection);
+    if (wasLong || (!isCalm && isHigh())) for (const one of answeredAtOnce) letRest(one);
     answered = [];
+    answeredAtOnce = [];
     if (accepting === 'next' || typeof accepting === 'object') {
       if (isQuotaRead) judgeTurn();
       // The turn in which the first of them came was as long as any.
@@ -124,7 +148,7 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     const isSlow = isBackedUp();
     // Whatever is read begins a turn, and would else set the pace itself.
     if (isSlow && isPacing) return;
-    const isAll = readOn(isSlow ? policy.quota.least : quota);
+    const isAll = readOnFrom(isSlow ? policy.quota.least : quota);
     isQuotaRead = isAll && !isSlow;
     if (resting.size === 0) return;
     if (!isSlow) {
@@ -139,11 +163,11 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
   }
 
   /** @returns whether there were as many as that */
-  function readOn(count: number): boolean {
+  function readOnFrom(count: number): boolean {
     const read = resting.take(count, resting.size, (connection, waitedMs) => {
       if (connection.destroyed) return false;
       if (waitedMs > momentMs) rests.set(connection, { ms: waitedMs, isObserved: false });
-      connection.resume();
+      readOn(connection);
       return true;
     });
     // What they have sent is read in the turn that follows.
@@ -151,13 +175,14 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     return read === count;
   }
 
-  function letRest(connection: Connection): void {
+  function letRest(connection: One): void {
     if (connection.destroyed) return;
     resting.add(connection);
-    connection.pause();
-    if (known.has(connection)) return;
-    known.add(connection);
-    keepPaused(connection, () => resting.has(connection));
+    stopReading(connection);
+  }
+
+  function isHigh(): boolean {
+    return wasLong || resting.size > 0 || isBackedUp();
   }
 
   /** Sets the quota by the turn that ends. */
@@ -172,28 +197,44 @@ export function createBackpressure(options: BackpressureOptions): Backpressure {
     arrived() {
       beginUnlessBegun();
     },
+    atHand(connection) {
+      if (!hasEnded) answeredAtOnce.push(connection);
+    },
+    disturbed() {
+      disturbedAt = now();
+    },
     accepted() {
       hasNewcomer = true;
+      disturbedAt = now();
       accepting ??= 'next';
       beginUnlessBegun();
     },
     isAccepting: () => typeof accepting === 'object',
-    isHigh: () => !hasEnded && (wasLong || resting.size > 0 || isBackedUp()),
+    isHigh: () => !hasEnded && isHigh(),
     restOf: (connection) => rests.get(connection),
     observe(rest, hasLeft) {
       if (!rest.isObserved) patience.observe(rest.ms, hasLeft);
       rest.isObserved = true;
     },
+    isResting: (connection) => resting.has(connection),
     resting: () => resting.size,
     rest(connection) {
       if (hasEnded) return;
       answered.push(connection);
       beginUnlessBegun();
     },
+    takeOverdue() {
+      let overdue: One | undefined;
+      resting.takeOlder(patience.limitMs(), 1, (one) => {
+        overdue = one;
+      });
+      return overdue;
+    },
     end(done) {
       hasEnded = true;
       answered = [];
-      readOn(resting.size);
+      answeredAtOnce = [];
+      readOnFrom(resting.size);
       // They are read from in the next turn, for this one may have read already.
       defer(() => defer(done));
     },

@@ -196,24 +196,28 @@ function showRequests(metrics: Metrics, entrance: Pick<Entrance, 'underWay' | 'w
 /** Bounds how many connections there are and how long nothing moves on them, and shows how many. */
 function boundConnections(
   app: FastifyInstance,
-  entrance: Pick<Entrance, 'resting'>,
+  entrance: Pick<Entrance, 'resting' | 'takeOverdue'>,
   metrics: Metrics,
   limits: ConnectionLimits & { readonly maxConnections: number; readonly now: () => number },
 ): void {
   const { maxConnections, now, keepAliveTimeoutMs, connectionsCheckingIntervalMs } = limits;
   const connections = endConnections(app);
-  const look = watchMovement(connections, now);
+  const movement = watchMovement(connections, now);
   setNoTimers(app.server);
-  const end = endStill(look, { idleMs: keepAliveTimeoutMs + graceMs, quietMs, now });
-  const looking = setInterval(end, connectionsCheckingIntervalMs).unref();
+  const end = endStill(movement, { idleMs: keepAliveTimeoutMs + graceMs, quietMs, now });
+  const limit = limitConnections(app.server, connections, movement, {
+    maxConnections,
+    takeOverdue: entrance.takeOverdue,
+    now,
+    warn: (fields, sentence) => app.log.warn(fields, sentence),
+  });
+  const looking = setInterval(() => {
+    end();
+    limit.forget();
+  }, connectionsCheckingIntervalMs).unref();
   app.addHook('onClose', (_app, done) => {
     clearInterval(looking);
     done();
-  });
-  const limit = limitConnections(app.server, connections, look, {
-    maxConnections,
-    now,
-    warn: (fields, sentence) => app.log.warn(fields, sentence),
   });
   metrics.gauge(
     {
@@ -236,7 +240,7 @@ function boundConnections(
   metrics.counter(
     {
       name: 'bazar_connections_ended_total',
-      help: 'Idle connections that were ended to make room for others.',
+      help: 'Connections on which nothing moved, or whose turn came too late, ended for others.',
     },
     limit.ended,
   );

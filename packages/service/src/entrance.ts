@@ -31,7 +31,7 @@ const sampleEvery = 64;
 
 /** What every request comes to before Fastify. */
 export interface Entrance
-  extends Pick<Backpressure, 'accepted' | 'resting'>,
+  extends Pick<Backpressure<Socket>, 'accepted' | 'resting' | 'takeOverdue'>,
     Pick<Admission, 'answered' | 'underWay' | 'waiting'> {
   /** What a server calls with its requests, so that those which are let in come to Fastify. */
   before(fastify: Handle): Handle;
@@ -67,7 +67,7 @@ export function createEntrance(options: EntranceOptions): Entrance {
   });
   /** Set as soon as there is a Fastify to let in to. */
   let fastify: Handle = () => undefined;
-  const pressure: Backpressure = createBackpressure({
+  const pressure: Backpressure<Socket> = createBackpressure<Socket>({
     now,
     defer: setImmediate,
     after,
@@ -96,7 +96,7 @@ export function createEntrance(options: EntranceOptions): Entrance {
       if (isUrgent(request)) fastify(request, response);
       else admit(request, response);
     },
-    { isClosing: () => isClosing },
+    { isClosing: () => isClosing, isResting: pressure.isResting },
   );
 
   function admit(request: IncomingMessage, response: ServerResponse): void {
@@ -128,13 +128,15 @@ export function createEntrance(options: EntranceOptions): Entrance {
     const { socket } = request;
     const mayRest = !isClosing && !isUrgent(request);
     if (mayRest) pressure.arrived();
-    const isToRest = mayRest && pressure.isHigh();
     // A response without a socket stands behind others of its connection, and waits with them.
-    if (response.socket !== null && !isSampled(socket) && isEarly(request, response)) {
-      if (isToRest) pressure.rest(socket);
+    const isNext = response.socket !== null;
+    const isLater = isNext && isSampled(socket);
+    if (isNext && !isLater && isEarly(request, response)) {
+      if (mayRest) pressure.atHand(socket);
       return;
     }
-    if (isToRest) response.once('close', () => pressure.rest(socket));
+    if (!isLater) pressure.disturbed();
+    if (mayRest && pressure.isHigh()) response.once('close', () => pressure.rest(socket));
     pipelines.take(request, response);
   }
 
@@ -148,6 +150,7 @@ export function createEntrance(options: EntranceOptions): Entrance {
   return {
     accepted: pressure.accepted,
     resting: pressure.resting,
+    takeOverdue: pressure.takeOverdue,
     answered: admission.answered,
     underWay: admission.underWay,
     waiting: admission.waiting,

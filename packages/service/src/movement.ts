@@ -26,23 +26,42 @@ type Mark = Seen['since'] & {
  *
  * @param now milliseconds on a clock that only goes forward
  */
-export function watchMovement(connections: Iterable<Socket>, now: () => number): () => Seen[] {
+export function watchMovement(connections: Iterable<Socket>, now: () => number): Movement {
   const marks = new WeakMap<Socket, Mark>();
   let look = 0;
-  return () => {
+
+  function lookAtAll(): Seen[] {
     look += 1;
     const at = now();
     const seen: Seen[] = [];
     for (const socket of connections) {
       if (socket.destroyed) continue;
-      const bytes = socket.bytesRead + sentBytes(socket);
+      const bytes = movedBytes(socket);
       const earlier = marks.get(socket);
       const since = earlier?.bytes === bytes ? earlier : { bytes, look, at };
       if (since !== earlier) marks.set(socket, since);
       seen.push({ socket, exchange: exchangeOn(socket), since });
     }
     return seen;
+  }
+
+  return {
+    look: lookAtAll,
+    isStill({ socket, exchange, since }) {
+      const mark = marks.get(socket);
+      const isMoved = mark !== since || mark.bytes !== movedBytes(socket);
+      return !isMoved && !socket.destroyed && exchangeOn(socket) === exchange;
+    },
   };
+}
+
+const movedBytes = (socket: Socket) => socket.bytesRead + sentBytes(socket);
+
+export interface Movement {
+  /** Looks at all connections. */
+  look(): Seen[];
+  /** Whether one is still as it was seen at the last look. */
+  isStill(one: Seen): boolean;
 }
 
 export interface StillnessLimits {
@@ -56,7 +75,7 @@ export interface StillnessLimits {
 
 /** @returns what ends all connections on which nothing has moved for too long, each time it is called */
 export function endStill(
-  look: () => readonly Seen[],
+  { look }: Pick<Movement, 'look'>,
   { idleMs, quietMs, now }: StillnessLimits,
 ): () => void {
   return () => {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { stopParsing } from './exchange.js';
-import { keepPaused } from './pause.js';
+import { keepStopped, readOn, stopReading } from './pause.js';
 
 /** Works on one request; the answer is given once the response closes. */
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void;
@@ -23,6 +23,8 @@ const policy = {
 export interface PipelineOptions {
   /** Whether the next answer is the last one of its connection. */
   readonly isClosing: () => boolean;
+  /** Whether a connection is not to be read from, whatever it still holds; none unless told. */
+  readonly isResting?: (socket: Socket) => boolean;
   /** Runs something once all that has arrived by now was read. */
   readonly defer?: (run: () => void) => unknown;
 }
@@ -38,9 +40,9 @@ export interface PipelineOptions {
  * nothing may be begun (RFC 9112, section 9.6): nobody would hear what came of it.
  */
 export function boundPipelines(handle: Handle, options: PipelineOptions): Pipelines {
-  const { isClosing, defer = setImmediate } = options;
+  const { isClosing, isResting = () => false, defer = setImmediate } = options;
   const pipelines = new WeakMap<Socket, Pipeline>();
-  const shared: Shared = { handle, isClosing, defer, held: 0 };
+  const shared: Shared = { handle, isClosing, isResting, defer, held: 0 };
   return {
     take(request, response) {
       const { socket } = request;
@@ -70,6 +72,7 @@ interface Pipeline {
 interface Shared {
   readonly handle: Handle;
   readonly isClosing: () => boolean;
+  readonly isResting: (socket: Socket) => boolean;
   readonly defer: (run: () => void) => unknown;
   /** How many requests are held back, of all connections. */
   held: number;
@@ -106,11 +109,11 @@ function openPipeline(socket: Socket, shared: Shared): Pipeline {
       const next = held.shift();
       if (next !== undefined) begin(...next);
     }
-    if (held.length === 0) socket.resume();
+    if (held.length === 0 && !shared.isResting(socket)) readOn(socket);
   }
 
   // A request is held only behind others, whose bodies have therefore all arrived.
-  keepPaused(socket, () => held.length > 0);
+  keepStopped(socket, () => held.length > 0 || shared.isResting(socket));
 
   socket.once('close', () => {
     shared.held -= held.length;
@@ -139,7 +142,7 @@ function openPipeline(socket: Socket, shared: Shared): Pipeline {
       }
       shared.held += 1;
       held.push([request, response]);
-      socket.pause();
+      stopReading(socket);
     },
     unanswered: () => begun.length + held.length,
   };

@@ -3,6 +3,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import t from 'tap';
 import { type Backpressure, createBackpressure } from '../src/backpressure.js';
 import { createService } from '../src/create.js';
+import { isRead } from '../src/pause.js';
 
 class Line extends EventEmitter {
   isRead = true;
@@ -19,13 +20,16 @@ class Line extends EventEmitter {
   }
 }
 
-/** A loop whose turns are ended by hand, and take as long as it is told. */
-function openLoop() {
+/**
+ * A loop whose turns are ended by hand, and take as long as it is told.
+ * @param isCalm whether nothing is asked for in them but what is at hand, unless told otherwise
+ */
+function openLoop(isCalm = false) {
   const clock = { now: 0 };
   const backed = { up: false };
   let deferred: (() => void)[] = [];
   let timers: { readonly at: number; readonly run: () => void }[] = [];
-  const pressure: Backpressure = createBackpressure({
+  const pressure: Backpressure<Line> = createBackpressure<Line>({
     now: () => clock.now,
     defer: (run) => deferred.push(run),
     after(ms, run) {
@@ -50,6 +54,7 @@ function openLoop() {
       for (const { run } of due) run();
     },
     turn(ms: number) {
+      if (!isCalm) pressure.disturbed();
       clock.now += ms;
       const due = deferred;
       deferred = [];
@@ -111,22 +116,22 @@ t.test('when every turn is long, then still nobody is forgotten', (t) => {
   t.end();
 });
 
-t.test('when Node reads on, or a connection ends, then the turn is kept', (t) => {
+t.test('when a connection ends while it rests, then it is left alone', (t) => {
   const { pressure, rest, turn } = openLoop();
   pressure.arrived();
   turn(21);
-  const [early, gone, other] = [new Line(), new Line(), new Line()];
+  const [gone, other] = [new Line(), new Line()];
   rest(1000);
-  for (const line of [early, gone, other]) pressure.rest(line);
+  for (const line of [gone, other]) pressure.rest(line);
   turn(1);
-  early.resume();
-  t.notOk(early.isRead, 'not before its turn');
+  t.ok(pressure.isResting(other));
   gone.destroyed = true;
   turn(1);
   turn(1);
+  t.notOk(pressure.isResting(other));
   t.same(
-    [early, gone, other].map(({ isRead }) => isRead),
-    [true, false, true],
+    [gone, other].map(({ isRead }) => isRead),
+    [false, true],
   );
   gone.pause = () => t.fail('what has ended is left alone');
   pressure.rest(gone);
@@ -190,6 +195,73 @@ t.test('when a newcomer comes in a turn that is long, then it counts all the sam
   t.equal(readOf(lines), 320, 'newcomers are taken first');
   turn(1);
   t.equal(readOf(lines), 480);
+  t.end();
+});
+
+/** A loop whose turn is under way, with so many connections whose requests were answered at once. */
+function answerAtOnce(count: number, isDisturbed: boolean) {
+  const loop = openLoop(true);
+  const { pressure } = loop;
+  const lines = linesOf(count);
+  pressure.arrived();
+  for (const line of lines) pressure.atHand(line);
+  if (isDisturbed) pressure.disturbed();
+  return { ...loop, lines };
+}
+
+t.test('when all is answered at once, then nobody rests until a turn is much longer', (t) => {
+  const { pressure, turn, lines } = answerAtOnce(1000, false);
+  turn(100);
+  t.equal(readOf(lines), 1000);
+  pressure.arrived();
+  for (const line of lines) pressure.atHand(line);
+  turn(101);
+  t.equal(readOf(lines), 128, 'then all do, but for as many as there is time for');
+  pressure.arrived();
+  for (const line of lines.slice(0, 128)) pressure.atHand(line);
+  turn(100);
+  t.equal(readOf(lines), 128 + 160, 'who is answered in a shorter one does not');
+  t.end();
+});
+
+t.test('when somebody else is at work, then turns are to be short for a second', (t) => {
+  const { pressure, turn, lines } = answerAtOnce(1000, true);
+  turn(21);
+  t.equal(readOf(lines), 128, 'also for who was answered before in the same turn');
+  const [first = new Line()] = lines;
+  pressure.arrived();
+  pressure.atHand(first);
+  turn(1);
+  t.notOk(first.isRead, 'and whoever is answered rests while others do');
+  const [, second = new Line()] = lines;
+  for (let turns = 0; turns < 11; turns += 1) turn(100);
+  pressure.arrived();
+  pressure.atHand(second);
+  turn(100);
+  t.ok(second.isRead);
+  pressure.accepted();
+  pressure.atHand(second);
+  turn(21);
+  t.notOk(second.isRead, 'a newcomer is somebody else, too');
+  t.end();
+});
+
+t.test('when there is no room, then who waits for longer than clients do can be taken', (t) => {
+  const { pressure, rest, turn, waitFor } = openLoop();
+  pressure.arrived();
+  turn(21);
+  t.equal(pressure.takeOverdue(), undefined);
+  const [oldest, ...others] = rest(600);
+  turn(1000);
+  const resting = others.filter(({ isRead }) => !isRead);
+  t.equal(oldest?.isRead, true);
+  t.not(resting.length, 0);
+  waitFor(501);
+  t.equal(pressure.takeOverdue(), undefined, 'clients are patient unless they are seen not to be');
+  observed(pressure, 100, 650, true);
+  t.equal(pressure.takeOverdue(), resting[0]);
+  t.equal(pressure.isResting(resting[0] as Line), false);
+  t.equal(pressure.takeOverdue(), resting[1]);
   t.end();
 });
 
@@ -339,7 +411,7 @@ t.test('when a service is busy, then everybody on every connection is answered',
   let mostResting = 0;
   app.get('/work', () => {
     block(3);
-    const resting = [...sockets].filter((socket) => socket.isPaused()).length;
+    const resting = [...sockets].filter((socket) => !isRead(socket)).length;
     mostResting = Math.max(mostResting, resting);
     return 'done';
   });
@@ -372,7 +444,7 @@ t.test('when a service is busy, then everybody on every connection is answered',
   t.same(seen, Array(connections).fill(each));
   t.equal(healthy, connections, 'and so is who asks for the health');
   t.ok(mostResting > 0, 'while others rest');
-  t.equal([...sockets].filter((socket) => socket.isPaused()).length, 0, 'and nobody at the end');
+  t.equal([...sockets].filter((socket) => !isRead(socket)).length, 0, 'and nobody at the end');
 });
 
 t.test(
@@ -392,14 +464,17 @@ t.test(
     app.server.on('connection', (socket) => {
       const line = { socket, since: undefined as number | undefined, restedMs: 0 };
       lines.set(socket.remotePort ?? 0, line);
-      socket.on('pause', () => {
+      const handle: { readStop(): void; readStart(): void } = Reflect.get(socket, '_handle');
+      const { readStop, readStart } = handle;
+      handle.readStop = () => {
         line.since ??= clock.ms;
-      });
-      // Node resumes it behind each request, and it is paused again: it has rested for this or longer.
-      socket.on('resume', () => {
+        return Reflect.apply(readStop, handle, []);
+      };
+      handle.readStart = () => {
         if (line.since !== undefined) line.restedMs = clock.ms - line.since;
         line.since = undefined;
-      });
+        return Reflect.apply(readStart, handle, []);
+      };
     });
     app.get('/work', () => {
       clock.ms += 4;
@@ -428,7 +503,7 @@ t.test(
           socket.write(request);
           await once(socket, 'data');
           const line = lines.get(localPort);
-          if (index % 8 > 0 || answers < 3 || !line?.socket.isPaused()) continue;
+          if (index % 8 > 0 || answers < 3 || !line || isRead(line.socket)) continue;
           socket.end(request.replace('/work', '/last'));
           gone.push(localPort);
           await once(line.socket, 'close');

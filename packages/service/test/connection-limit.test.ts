@@ -1,7 +1,11 @@
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { limitConnections } from '../src/connection-limit.js';
 import type { ServiceOptions } from '../src/index.js';
+import { watchMovement } from '../src/movement.js';
+import { stopReading } from '../src/pause.js';
 import { openStall } from './stall.js';
 
 const health = 'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -55,34 +59,94 @@ async function listening(t: Test, options: Parameters<typeof openStall>[0] & obj
   return { app, dial, figure, told };
 }
 
+const destroyed = (one: { readonly socket: Socket } | undefined) => one?.socket.destroyed;
+
 const clock = (): ServiceOptions => ({
   name: 'stall',
   config: { LOG_LEVEL: 'warn' },
   now: () => 0,
 });
 
-t.test('when nobody reads from a connection for long, then it makes room', async (t) => {
-  const time = { now: 0 };
-  const now = () => time.now;
-  const { app, dial, figure } = await listening(t, { ...clock(), now, maxConnections: 2 });
-  const rest = (socket: Socket) => socket.pause();
-  app.server.on('connection', rest);
-  const resting = [await dial(), await dial()];
-  app.server.off('connection', rest);
-  const refused = await dial();
-  if (!refused.isClosed()) await once(refused.socket, 'close');
-  t.same(
-    resting.map(({ isClosed }) => isClosed()),
-    [false, false],
-    'its turn may come',
+/** A server of its own, whose limit is told who is overdue, and with a count of its looks. */
+async function limited(t: Test, maxConnections: number, overdue: () => Socket | undefined) {
+  const connections = new Set<Socket>();
+  const server = createServer((_request, response) => response.end('ok'));
+  const { look, isStill } = watchMovement(connections, () => 0);
+  let looks = 0;
+  server.on('connection', (socket) => {
+    connections.add(socket);
+    socket.on('close', () => connections.delete(socket));
+  });
+  const limit = limitConnections(
+    server,
+    connections,
+    {
+      look() {
+        looks += 1;
+        return look();
+      },
+      isStill,
+    },
+    { maxConnections, takeOverdue: overdue, now: () => 0, warn: () => {} },
   );
-  time.now = 5000;
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  async function dial() {
+    const taken = once(server, 'connection');
+    const client = connect(port, '127.0.0.1');
+    t.teardown(() => client.destroy());
+    const [socket] = await taken;
+    return { client, socket: socket as Socket };
+  }
+  return { limit, dial, looks: () => looks };
+}
+
+t.test('when somebody is overdue to be read, then that one makes room', async (t) => {
+  const overdue: Socket[] = [];
+  const { limit, dial, looks } = await limited(t, 2, () => overdue.shift());
+  const [first, second] = [await dial(), await dial()];
+  overdue.push(second.socket);
+  const third = await dial();
+  t.same([first, second, third].map(destroyed), [false, true, false], 'though another is idle');
+  t.equal(looks(), 0, 'nor does anybody have to be looked at for it');
+  const fourth = await dial();
+  t.same([first, third, fourth].map(destroyed), [true, false, false], 'else the idle one does');
+  t.same([limit.ended(), limit.refused(), looks()], [2, 0, 1]);
+});
+
+t.test('when somebody rests whose turn may come, then the newcomer is turned away', async (t) => {
+  const { limit, dial } = await limited(t, 2, () => undefined);
+  const resting = [await dial(), await dial()];
+  for (const { socket } of resting) stopReading(socket);
   const newcomer = await dial();
-  newcomer.socket.write(health);
-  await newcomer.until('"ok"');
-  if (!resting[0]?.isClosed()) await once(resting[0]?.socket as Socket, 'close');
-  t.equal(resting[1]?.isClosed(), false);
-  t.equal(await figure('bazar_connections_refused_total'), 1);
+  t.same([...resting, newcomer].map(destroyed), [false, false, true]);
+  t.same([limit.ended(), limit.refused()], [0, 1]);
+});
+
+t.test('when one look has found many, then it serves all who come', async (t) => {
+  const { limit, dial, looks } = await limited(t, 6, () => undefined);
+  const idle: Awaited<ReturnType<typeof dial>>[] = [];
+  while (idle.length < 6) idle.push(await dial());
+  const [, second, third] = idle;
+  const first = await dial();
+  t.equal(idle.filter(destroyed).length, 1);
+  second?.client.write(health);
+  if (second !== undefined) await once(second.client, 'data');
+  if (third !== undefined) stopReading(third.socket);
+  const others = [await dial(), await dial(), await dial()];
+  t.equal(looks(), 1);
+  t.same(
+    [second, third].map(destroyed),
+    [false, false],
+    'but not who was used meanwhile, or rests',
+  );
+  t.same([first, ...others].map(destroyed), [false, false, false, false]);
+  await dial();
+  t.equal(looks(), 2, 'until there is nobody left');
+  limit.forget();
+  await dial();
+  t.equal(looks(), 3, 'or they are forgotten');
 });
 
 t.test('when idle connections fill a service, then they make room for who asks', async (t) => {

@@ -34,11 +34,11 @@ async function listening(t: Test, connectionsCheckingIntervalMs = 600_000) {
     await app.close();
   });
   const { port } = app.server.address() as AddressInfo;
-  const look = watchMovement(accepted, now);
+  const movement = watchMovement(accepted, now);
   return {
     clock,
-    look,
-    end: endStill(look, { idleMs, quietMs, now }),
+    ...movement,
+    end: endStill(movement, { idleMs, quietMs, now }),
     untilNever: () =>
       new Promise<void>((resolve) => {
         reached = resolve;
