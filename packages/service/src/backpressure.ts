@@ -1,10 +1,9 @@
 import type { After } from '@bazar/contracts/internal';
 import { momentMs } from './exchange.js';
 import { createPatience } from './patience.js';
-import { type Pausable, readOn, stopReading } from './pause.js';
 import { createWaitingLine } from './waiting-line.js';
 
-export interface BackpressureOptions {
+export interface BackpressureOptions<One> {
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
   /** Runs something once all that has arrived by now was read. */
@@ -12,10 +11,13 @@ export interface BackpressureOptions {
   readonly after: After;
   /** Whether what was read already waits to be worked on. */
   readonly isBackedUp: () => boolean;
+  readonly stopReading: (connection: One) => void;
+  /** Reads on, unless somebody else does not want that. */
+  readonly readOn: (connection: One) => void;
 }
 
 /** What of a connection is needed here. */
-export interface Connection extends Pausable {
+export interface Connection {
   readonly destroyed: boolean;
 }
 
@@ -31,14 +33,6 @@ const policy = {
    * have answered long ago, nor looks at the timers by which a lease is kept.
    */
   turnMs: 20,
-  /**
-   * While nothing is asked for but what is at hand, nobody waits for the services behind, and to let
-   * a connection rest takes a third of the time of such an answer. A lease stays alive, and whoever
-   * comes to call it back waits for one such turn.
-   */
-  calmTurnMs: 100,
-  /** For how long it is not calm after anything else was asked for. */
-  calmAfterMs: 1000,
   /** How many connections are read from again in one turn: at first, at least, at most. */
   quota: { first: 256, least: 32, most: 4096 },
   /** How the quota grows after a turn that was short enough, and shrinks after one that was not. */
@@ -50,15 +44,13 @@ const policy = {
    * queue knows nothing of patience, and nearly all are let in late who have given up.
    */
   acceptMs: 20,
+  /** How many are looked at for one that is overdue: whoever comes is not to cost a look at all. */
+  overdueLooks: 100,
 };
 
-export interface Backpressure<One extends Connection = Connection> {
+export interface Backpressure<One> {
   /** To be called at each request. */
   arrived(): void;
-  /** To be called at each that is answered at once: its connection may have to rest then. */
-  atHand(connection: One): void;
-  /** To be called at each that takes the services behind, or more than a moment. */
-  disturbed(): void;
   /** To be called at each new connection. */
   accepted(): void;
   /** Whether newcomers are being taken, before anybody else is served. */
@@ -75,10 +67,11 @@ export interface Backpressure<One extends Connection = Connection> {
   /** How many rest. */
   resting(): number;
   /**
-   * Takes out of the line who has rested for the longest, if that is longer than clients are seen to
-   * wait: nearly all of those have hung up, which shows only when they are read from.
+   * Takes out of the line who has rested for the longest of those that fit, if that is longer than
+   * clients are seen to wait: at least a quarter of those have hung up, which shows only when they are
+   * read from.
    */
-  takeOverdue(): One | undefined;
+  takeOverdue(fits: (connection: One) => boolean): One | undefined;
   /** From now on nobody rests; calls back once what they have sent was read. */
   end(done: () => void): void;
 }
@@ -90,16 +83,14 @@ export interface Backpressure<One extends Connection = Connection> {
  * refusal nearly as much as an answer. Each turn reads on from as many as it has time for, those first
  * who rest for the longest and are still in time (`createWaitingLine`).
  */
-export function createBackpressure<One extends Connection = Connection>(
-  options: BackpressureOptions,
+export function createBackpressure<One extends Connection>(
+  options: BackpressureOptions<One>,
 ): Backpressure<One> {
-  const { now, defer, after, isBackedUp } = options;
+  const { now, defer, after, isBackedUp, stopReading, readOn } = options;
   const patience = createPatience({ now });
   const resting = createWaitingLine<One>({ now, freshMs: patience.limitMs });
   /** Those that rest from the end of this turn on: one after the other costs less than in between. */
   let answered: One[] = [];
-  /** Those that do so if the turn turns out to be too long. */
-  let answeredAtOnce: One[] = [];
   /** How those had rested from which is read in this turn. */
   const rests = new Map<One, Rest>();
   let quota: number = policy.quota.first;
@@ -107,7 +98,6 @@ export function createBackpressure<One extends Connection = Connection>(
   let isQuotaRead = true;
   let turnBeganAt: number | undefined;
   let wasLong = false;
-  let disturbedAt = Number.NEGATIVE_INFINITY;
   let hasEnded = false;
   /** Whether to read on has to wait, for enough was read already. */
   let isPacing = false;
@@ -125,13 +115,10 @@ export function createBackpressure<One extends Connection = Connection>(
   }
 
   function endTurn(): void {
-    const isCalm = now() - disturbedAt > policy.calmAfterMs;
-    wasLong = now() - (turnBeganAt ?? 0) > (isCalm ? policy.calmTurnMs : policy.turnMs);
+    wasLong = now() - (turnBeganAt ?? 0) > policy.turnMs;
     turnBeganAt = undefined;
     for (const connection of answered) letRest(connection);
-    if (wasLong || (!isCalm && isHigh())) for (const one of answeredAtOnce) letRest(one);
     answered = [];
-    answeredAtOnce = [];
     if (accepting === 'next' || typeof accepting === 'object') {
       if (isQuotaRead) judgeTurn();
       // The turn in which the first of them came was as long as any.
@@ -181,10 +168,6 @@ export function createBackpressure<One extends Connection = Connection>(
     stopReading(connection);
   }
 
-  function isHigh(): boolean {
-    return wasLong || resting.size > 0 || isBackedUp();
-  }
-
   /** Sets the quota by the turn that ends. */
   function judgeTurn(): void {
     const { least, most } = policy.quota;
@@ -197,20 +180,13 @@ export function createBackpressure<One extends Connection = Connection>(
     arrived() {
       beginUnlessBegun();
     },
-    atHand(connection) {
-      if (!hasEnded) answeredAtOnce.push(connection);
-    },
-    disturbed() {
-      disturbedAt = now();
-    },
     accepted() {
       hasNewcomer = true;
-      disturbedAt = now();
       accepting ??= 'next';
       beginUnlessBegun();
     },
     isAccepting: () => typeof accepting === 'object',
-    isHigh: () => !hasEnded && isHigh(),
+    isHigh: () => !hasEnded && (wasLong || resting.size > 0 || isBackedUp()),
     restOf: (connection) => rests.get(connection),
     observe(rest, hasLeft) {
       if (!rest.isObserved) patience.observe(rest.ms, hasLeft);
@@ -218,22 +194,15 @@ export function createBackpressure<One extends Connection = Connection>(
     },
     isResting: (connection) => resting.has(connection),
     resting: () => resting.size,
+    takeOverdue: (fits) => resting.takeOldest(patience.limitMs(), policy.overdueLooks, fits),
     rest(connection) {
       if (hasEnded) return;
       answered.push(connection);
       beginUnlessBegun();
     },
-    takeOverdue() {
-      let overdue: One | undefined;
-      resting.takeOlder(patience.limitMs(), 1, (one) => {
-        overdue = one;
-      });
-      return overdue;
-    },
     end(done) {
       hasEnded = true;
       answered = [];
-      answeredAtOnce = [];
       readOnFrom(resting.size);
       // They are read from in the next turn, for this one may have read already.
       defer(() => defer(done));

@@ -1,12 +1,12 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Movement, Seen } from './movement.js';
-import { isRead } from './pause.js';
+import { isReadFrom } from './pause.js';
 
 export interface ConnectionLimitOptions {
   /** More are never open: each costs memory and a descriptor, and both end. */
   readonly maxConnections: number;
-  /** Takes one whose client has most probably hung up, unread, out of the line of those that rest. */
+  /** Takes a connection, to be ended, whose client has waited for too long to be read. */
   readonly takeOverdue: () => Socket | undefined;
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number;
@@ -17,30 +17,29 @@ export interface ConnectionLimitOptions {
 export interface ConnectionLimit {
   /** How many newcomers were turned away. */
   refused(): number;
-  /** How many were ended, on which nothing moved. */
+  /** How many were ended to make room. */
   ended(): number;
-  /** To be called now and then: lets go of the connections that were seen. */
-  forget(): void;
+  /** To be told what was seen at a look at all connections, so that it need not be looked again. */
+  saw(seen: readonly Seen[]): void;
 }
 
 const policy = {
-  /** A look at all connections has to pay for more than one of those who come. */
-  shareFound: 1 / 128,
-  /** When it found fewer that can be spared, the next look waits for so long. */
+  /** Nothing has moved for long; in the middle of a request it has to be as long. */
+  longMs: 1000,
+  /** A look at all connections has to make room for more than one of those who come. */
+  sharePaid: 1 / 128,
+  /** When it made room for fewer, the next look waits for so long. */
   lookAgainMs: 100,
-  /** In the middle of a request nothing has to move for so long. */
-  stuckMs: 1000,
   linesMs: 10_000,
 };
 
 /**
- * Makes room where the limit of connections is met. Whose request waits unread for longer than clients
- * are seen to wait makes room first: where all are busy, nearly all of those have hung up, and come
- * again. Then those are ended that have been idle for the longest, be they mute or kept alive; after
- * them those on which nothing has moved for a second, though a body is still to come or an answer to
- * be read; and a newcomer is turned away only if there are none. Without that, whoever opens many and
- * sends or reads nothing shuts out everybody, health included. Nobody is ended whose answer is being
- * made.
+ * Makes room where the limit of connections is met: those are ended on which nothing has moved for the
+ * longest, be they mute or kept alive, or their client stuck in the middle of a request or of reading an
+ * answer. Where all have been used within a second, those go first who have waited for longer to be
+ * read than clients are seen to: many of them have hung up, and come again. A newcomer is turned away
+ * only if there was nobody. Without that, whoever opens many and sends or reads nothing shuts out
+ * everybody, health included. Nobody is ended whose answer is being made.
  *
  * @param connections all that are open
  */
@@ -53,54 +52,61 @@ export function limitConnections(
   const told = { refused: 0, ended: 0, at: Number.NEGATIVE_INFINITY };
   /** Those that could be spared at the last look, the best last. */
   let spare: Seen[] = [];
-  let lookAgainAt = Number.NEGATIVE_INFINITY;
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  /** For how many the last look has made room. */
+  let paid = 0;
   let refused = 0;
   let ended = 0;
 
-  /** Those that can be spared, the idle before the others and whoever has been so longest first. */
-  function quiet(): Seen[] {
-    const idle: Seen[] = [];
-    const stuck: Seen[] = [];
-    for (const one of look()) {
-      const { socket, exchange, since } = one;
-      // Of an idle one that is not read from something may wait to be read.
-      if (exchange === 'answering' || (exchange === 'idle' && !isRead(socket))) continue;
-      if (exchange === 'idle') idle.push(one);
-      else if (now() - since.at >= policy.stuckMs) stuck.push(one);
-    }
-    const bySince = (one: Seen, other: Seen) => one.since.look - other.since.look;
-    return [...idle.sort(bySince), ...stuck.sort(bySince)];
+  const stillMs = ({ since }: Seen) => now() - since.at;
+
+  function canBeSpared(one: Seen): boolean {
+    // Of an idle one that is not read from something may wait to be read: it may be overdue.
+    if (one.exchange === 'idle') return isReadFrom(one.socket);
+    return one.exchange !== 'answering' && stillMs(one) >= policy.longMs;
   }
 
-  /** The one that can be spared best of those that were seen and are as they were then. */
-  function spared(): Socket | undefined {
+  /** The idle before the others, and whoever has been so longest first. */
+  function byUse(one: Seen, other: Seen): number {
+    const idle = Number(other.exchange === 'idle') - Number(one.exchange === 'idle');
+    return idle || one.since.look - other.since.look;
+  }
+
+  function saw(seen: readonly Seen[]): void {
+    const isFull = connections.size >= maxConnections;
+    spare = isFull ? seen.filter(canBeSpared).sort(byUse).reverse() : [];
+  }
+
+  /** The best of those that can be spared still, if nothing has moved on it for so long. */
+  function takeSpare(leastMs: number): Socket | undefined {
     for (;;) {
-      const one = spare.pop();
+      const one = spare.at(-1);
       if (one === undefined) return undefined;
-      const isQuiet = one.exchange !== 'idle' || isRead(one.socket);
-      if (isQuiet && isStill(one)) return one.socket;
+      const isGood = canBeSpared(one) && isStill(one);
+      if (isGood && stillMs(one) < leastMs) return undefined;
+      spare.pop();
+      if (isGood) return one.socket;
     }
   }
 
-  function lookForSpare(newcomer: Socket): void {
-    if (now() < lookAgainAt) return;
-    spare = quiet()
-      .filter(({ socket }) => socket !== newcomer)
-      .reverse();
-    const enough = Math.ceil(maxConnections * policy.shareFound);
-    if (spare.length < enough) lookAgainAt = now() + policy.lookAgainMs;
+  function lookAgain(newcomer: Socket): void {
+    const isPaid = paid >= maxConnections * policy.sharePaid;
+    if (!isPaid && now() - lookedAt < policy.lookAgainMs) return;
+    lookedAt = now();
+    paid = 0;
+    saw(look().filter(({ socket }) => socket !== newcomer));
   }
 
   /** @returns whether there is room now */
   function makeRoom(newcomer: Socket): boolean {
-    let socket = takeOverdue() ?? spared();
+    let socket = takeSpare(policy.longMs) ?? takeOverdue() ?? takeSpare(0);
     if (socket === undefined) {
-      lookForSpare(newcomer);
-      socket = spared();
+      lookAgain(newcomer);
+      socket = takeSpare(0);
     }
-    if (socket === undefined) return false;
-    connections.delete(socket);
+    if (socket === undefined || !connections.delete(socket)) return false;
     socket.destroy();
+    paid += 1;
     ended += 1;
     return true;
   }
@@ -124,8 +130,6 @@ export function limitConnections(
   return {
     refused: () => refused,
     ended: () => ended,
-    forget() {
-      spare = [];
-    },
+    saw,
   };
 }

@@ -204,7 +204,6 @@ function boundConnections(
   const connections = endConnections(app);
   const movement = watchMovement(connections, now);
   setNoTimers(app.server);
-  const end = endStill(movement, { idleMs: keepAliveTimeoutMs + graceMs, quietMs, now });
   const limit = limitConnections(app.server, connections, movement, {
     maxConnections,
     takeOverdue: entrance.takeOverdue,
@@ -212,8 +211,9 @@ function boundConnections(
     warn: (fields, sentence) => app.log.warn(fields, sentence),
   });
   const looking = setInterval(() => {
-    end();
-    limit.forget();
+    const seen = movement.look();
+    endStill(seen, { idleMs: keepAliveTimeoutMs + graceMs, quietMs, now });
+    limit.saw(seen);
   }, connectionsCheckingIntervalMs).unref();
   app.addHook('onClose', (_app, done) => {
     clearInterval(looking);
@@ -240,7 +240,7 @@ function boundConnections(
   metrics.counter(
     {
       name: 'bazar_connections_ended_total',
-      help: 'Connections on which nothing moved, or whose turn came too late, ended for others.',
+      help: 'Connections that were ended to make room for others.',
     },
     limit.ended,
   );

@@ -3,8 +3,9 @@ import type { Socket } from 'node:net';
 import { type Admission, createAdmission } from './admission.js';
 import { after } from './after.js';
 import { type Backpressure, createBackpressure } from './backpressure.js';
-import { hasHungUp } from './exchange.js';
+import { exchangeOn, hasHungUp } from './exchange.js';
 import type { FailureLog } from './failure-log.js';
+import { keepStopped, readOn, stopReading } from './pause.js';
 import { boundPipelines, type Handle, type Pipelines } from './pipeline.js';
 import { refuseAndLeave, refuseAtOnce, type Shed, turnAway } from './shedding.js';
 import { type Shortcut, takeShortcut } from './shortcut.js';
@@ -31,10 +32,17 @@ const sampleEvery = 64;
 
 /** What every request comes to before Fastify. */
 export interface Entrance
-  extends Pick<Backpressure<Socket>, 'accepted' | 'resting' | 'takeOverdue'>,
+  extends Pick<Backpressure<Socket>, 'resting'>,
     Pick<Admission, 'answered' | 'underWay' | 'waiting'> {
   /** What a server calls with its requests, so that those which are let in come to Fastify. */
   before(fastify: Handle): Handle;
+  /** To be called at each new connection. */
+  accepted(socket: Socket): void;
+  /**
+   * Takes a connection, to be ended, on which nothing is under way and whose turn to be read has not
+   * come for longer than clients are seen to wait.
+   */
+  takeOverdue(): Socket | undefined;
   /** From now on whatever arrives is let in; calls back once what had been sent before was read. */
   end(done: () => void): void;
 }
@@ -72,6 +80,8 @@ export function createEntrance(options: EntranceOptions): Entrance {
     defer: setImmediate,
     after,
     isBackedUp: () => admission.isBackedUp(),
+    stopReading,
+    readOn: readOnIfWanted,
   });
   const admission = createAdmission({
     handle: (request, response) => fastify(request, response),
@@ -96,8 +106,19 @@ export function createEntrance(options: EntranceOptions): Entrance {
       if (isUrgent(request)) fastify(request, response);
       else admit(request, response);
     },
-    { isClosing: () => isClosing, isResting: pressure.isResting },
+    { isClosing: () => isClosing, readOn: readOnIfWanted },
   );
+
+  /** Whether a connection rests, or holds requests back. */
+  const isKept = (socket: Socket) => pressure.isResting(socket) || pipelines.isHolding(socket);
+
+  function readOnIfWanted(socket: Socket): void {
+    if (!isKept(socket)) readOn(socket);
+  }
+
+  /** Whether nobody waits for an answer on a connection, nor for the end of one. */
+  const isFree = (socket: Socket) =>
+    !socket.destroyed && pipelines.unanswered(socket) === 0 && exchangeOn(socket) === 'idle';
 
   function admit(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
@@ -128,15 +149,13 @@ export function createEntrance(options: EntranceOptions): Entrance {
     const { socket } = request;
     const mayRest = !isClosing && !isUrgent(request);
     if (mayRest) pressure.arrived();
+    const isToRest = mayRest && pressure.isHigh();
     // A response without a socket stands behind others of its connection, and waits with them.
-    const isNext = response.socket !== null;
-    const isLater = isNext && isSampled(socket);
-    if (isNext && !isLater && isEarly(request, response)) {
-      if (mayRest) pressure.atHand(socket);
+    if (response.socket !== null && !isSampled(socket) && isEarly(request, response)) {
+      if (isToRest) pressure.rest(socket);
       return;
     }
-    if (!isLater) pressure.disturbed();
-    if (mayRest && pressure.isHigh()) response.once('close', () => pressure.rest(socket));
+    if (isToRest) response.once('close', () => pressure.rest(socket));
     pipelines.take(request, response);
   }
 
@@ -148,9 +167,12 @@ export function createEntrance(options: EntranceOptions): Entrance {
   }
 
   return {
-    accepted: pressure.accepted,
+    accepted(socket) {
+      keepStopped(socket, () => isKept(socket));
+      pressure.accepted();
+    },
+    takeOverdue: () => pressure.takeOverdue(isFree),
     resting: pressure.resting,
-    takeOverdue: pressure.takeOverdue,
     answered: admission.answered,
     underWay: admission.underWay,
     waiting: admission.waiting,

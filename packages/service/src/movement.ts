@@ -73,16 +73,11 @@ export interface StillnessLimits {
   readonly now: () => number;
 }
 
-/** @returns what ends all connections on which nothing has moved for too long, each time it is called */
-export function endStill(
-  { look }: Pick<Movement, 'look'>,
-  { idleMs, quietMs, now }: StillnessLimits,
-): () => void {
-  return () => {
-    for (const { socket, exchange, since } of look()) {
-      if (now() - since.at > (exchange === 'idle' ? idleMs : quietMs)) socket.destroy();
-    }
-  };
+/** Ends all connections on which nothing has moved for too long. */
+export function endStill(seen: readonly Seen[], { idleMs, quietMs, now }: StillnessLimits): void {
+  for (const { socket, exchange, since } of seen) {
+    if (now() - since.at > (exchange === 'idle' ? idleMs : quietMs)) socket.destroy();
+  }
 }
 
 /**

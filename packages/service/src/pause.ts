@@ -1,68 +1,47 @@
-/** What of a connection is needed to keep it from being read. */
-export interface Pausable {
-  isPaused(): boolean;
-  pause(): unknown;
-  resume(): unknown;
-  on(event: 'resume', listener: () => void): unknown;
-}
+import type { Socket } from 'node:net';
 
 /** What Node reads a connection by, under names that it does not document. */
 interface Handle {
   reading: boolean;
-  readStart(): unknown;
+  /** @returns 0, or what went wrong */
+  readStart(): number;
   readStop(): unknown;
 }
 
-function isHandle(value: unknown): value is Handle {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'reading' in value &&
-    'readStart' in value &&
-    'readStop' in value
-  );
-}
-
-function handleOf(connection: Pausable): Handle | undefined {
-  const handle: unknown = Reflect.get(connection, '_handle');
-  return isHandle(handle) ? handle : undefined;
+/** Undefined once the connection is closed. */
+function handleOf(connection: Socket): Handle | undefined {
+  return Reflect.get(connection, '_handle') ?? undefined;
 }
 
 /**
- * Reads no more from a connection. To pause the stream above it would take three times as long, and
- * Node resumes that behind every request.
+ * Reads no more from a connection, whatever it is that Node does with the stream above: that it
+ * resumes behind every request, and to pause it takes three times as long.
  */
-export function stopReading(connection: Pausable): void {
+export function stopReading(connection: Socket): void {
   const handle = handleOf(connection);
-  if (handle === undefined) {
-    connection.pause();
-  } else if (handle.reading) {
-    handle.reading = false;
-    handle.readStop();
-  }
+  if (!handle?.reading) return;
+  handle.reading = false;
+  handle.readStop();
 }
 
-/** Reads on from a connection. */
-export function readOn(connection: Pausable): void {
+/** Reads on from a connection; where the stream above is paused, not before Node resumes that. */
+export function readOn(connection: Socket): void {
   const handle = handleOf(connection);
-  if (handle === undefined) {
-    connection.resume();
-  } else if (!handle.reading && !connection.isPaused()) {
-    handle.reading = true;
-    handle.readStart();
-  }
+  if (!handle || handle.reading || connection.isPaused()) return;
+  handle.reading = true;
+  if (handle.readStart() !== 0) connection.destroy();
 }
 
-/** Whether a connection is read from. */
-export function isRead(connection: Pausable): boolean {
-  return handleOf(connection)?.reading !== false && !connection.isPaused();
+/** Whether a connection that is open is read from. */
+export function isReadFrom(connection: Socket): boolean {
+  return handleOf(connection)?.reading !== false;
 }
 
 /**
  * Keeps a connection from being read while somebody wants it so: Node reads on by itself once a slow
- * client has taken its answers.
+ * client has taken its answers, or a body is read again.
  */
-export function keepStopped(connection: Pausable, isWanted: () => boolean): void {
+export function keepStopped(connection: Socket, isWanted: () => boolean): void {
   connection.on('resume', () => {
     if (isWanted()) stopReading(connection);
   });

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { stopParsing } from './exchange.js';
-import { keepStopped, readOn, stopReading } from './pause.js';
+import { stopReading } from './pause.js';
 
 /** Works on one request; the answer is given once the response closes. */
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void;
@@ -23,8 +23,8 @@ const policy = {
 export interface PipelineOptions {
   /** Whether the next answer is the last one of its connection. */
   readonly isClosing: () => boolean;
-  /** Whether a connection is not to be read from, whatever it still holds; none unless told. */
-  readonly isResting?: (socket: Socket) => boolean;
+  /** Reads on from a connection that holds nothing any more, unless somebody else does not want that. */
+  readonly readOn: (socket: Socket) => void;
   /** Runs something once all that has arrived by now was read. */
   readonly defer?: (run: () => void) => unknown;
 }
@@ -40,9 +40,9 @@ export interface PipelineOptions {
  * nothing may be begun (RFC 9112, section 9.6): nobody would hear what came of it.
  */
 export function boundPipelines(handle: Handle, options: PipelineOptions): Pipelines {
-  const { isClosing, isResting = () => false, defer = setImmediate } = options;
+  const { isClosing, readOn, defer = setImmediate } = options;
   const pipelines = new WeakMap<Socket, Pipeline>();
-  const shared: Shared = { handle, isClosing, isResting, defer, held: 0 };
+  const shared: Shared = { handle, isClosing, readOn, defer, held: 0 };
   return {
     take(request, response) {
       const { socket } = request;
@@ -54,6 +54,7 @@ export function boundPipelines(handle: Handle, options: PipelineOptions): Pipeli
       pipeline.take(request, response);
     },
     unanswered: (socket) => pipelines.get(socket)?.unanswered() ?? 0,
+    isHolding: (socket) => pipelines.get(socket)?.isHolding() ?? false,
   };
 }
 
@@ -62,17 +63,20 @@ export interface Pipelines {
   readonly take: Handle;
   /** How many of a connection were handed on or are held back, and are not answered yet. */
   unanswered(socket: Socket): number;
+  /** Whether some of a connection are held back, so that it is not to be read from. */
+  isHolding(socket: Socket): boolean;
 }
 
 interface Pipeline {
   readonly take: Handle;
   unanswered(): number;
+  isHolding(): boolean;
 }
 
 interface Shared {
   readonly handle: Handle;
   readonly isClosing: () => boolean;
-  readonly isResting: (socket: Socket) => boolean;
+  readonly readOn: (socket: Socket) => void;
   readonly defer: (run: () => void) => unknown;
   /** How many requests are held back, of all connections. */
   held: number;
@@ -109,11 +113,8 @@ function openPipeline(socket: Socket, shared: Shared): Pipeline {
       const next = held.shift();
       if (next !== undefined) begin(...next);
     }
-    if (held.length === 0 && !shared.isResting(socket)) readOn(socket);
+    if (held.length === 0) shared.readOn(socket);
   }
-
-  // A request is held only behind others, whose bodies have therefore all arrived.
-  keepStopped(socket, () => held.length > 0 || shared.isResting(socket));
 
   socket.once('close', () => {
     shared.held -= held.length;
@@ -142,8 +143,10 @@ function openPipeline(socket: Socket, shared: Shared): Pipeline {
       }
       shared.held += 1;
       held.push([request, response]);
+      // A request is held only behind others, whose bodies have therefore all arrived.
       stopReading(socket);
     },
     unanswered: () => begun.length + held.length,
+    isHolding: () => held.length > 0,
   };
 }

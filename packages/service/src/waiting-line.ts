@@ -30,6 +30,11 @@ export interface WaitingLine<One> {
    * @returns how many they were
    */
   takeOlder(waitedMs: number, count: number, tell: (one: One, waitedMs: number) => void): number;
+  /**
+   * Takes the one out of the line that has waited for the longest of those that fit, if for longer.
+   * @param looks at most so many are looked at
+   */
+  takeOldest(waitedMs: number, looks: number, fits: (one: One) => boolean): One | undefined;
 }
 
 /**
@@ -93,6 +98,20 @@ export function createWaitingLine<One>({ now, freshMs }: WaitingLineOptions): Wa
         }
       }
       return count - left;
+    },
+    takeOldest(waitedMs, looks, fits) {
+      const time = now();
+      let left = looks;
+      for (const some of [passedOver, fresh]) {
+        for (const [one, since] of some) {
+          if (left === 0 || time - since <= waitedMs) break;
+          left -= 1;
+          if (!fits(one)) continue;
+          some.delete(one);
+          return one;
+        }
+      }
+      return undefined;
     },
   };
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { limitConnections } from '../src/connection-limit.js';
 import type { ServiceOptions } from '../src/index.js';
@@ -67,74 +67,102 @@ const clock = (): ServiceOptions => ({
   now: () => 0,
 });
 
-/** A server of its own, whose limit is told who is overdue, and with a count of its looks. */
-async function limited(t: Test, maxConnections: number, overdue: () => Socket | undefined) {
+/** A server of its own with a clock, whose limit is told who is overdue. */
+async function limited(t: Test, maxConnections: number) {
+  const clock = { now: 0 };
+  const now = () => clock.now;
   const connections = new Set<Socket>();
   const server = createServer((_request, response) => response.end('ok'));
-  const { look, isStill } = watchMovement(connections, () => 0);
+  const { look, isStill } = watchMovement(connections, now);
   let looks = 0;
+  const movement = {
+    look() {
+      looks += 1;
+      return look();
+    },
+    isStill,
+  };
   server.on('connection', (socket) => {
     connections.add(socket);
+    socket.on('error', () => {});
     socket.on('close', () => connections.delete(socket));
   });
-  const limit = limitConnections(
-    server,
-    connections,
-    {
-      look() {
-        looks += 1;
-        return look();
-      },
-      isStill,
-    },
-    { maxConnections, takeOverdue: overdue, now: () => 0, warn: () => {} },
-  );
+  const overdue: Socket[] = [];
+  const limit = limitConnections(server, connections, movement, {
+    ...{ maxConnections, now },
+    takeOverdue: () => overdue.shift(),
+    warn: () => {},
+  });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.teardown(() => server.close());
   const { port } = server.address() as AddressInfo;
   async function dial() {
     const taken = once(server, 'connection');
     const client = connect(port, '127.0.0.1');
+    client.on('error', () => {});
     t.teardown(() => client.destroy());
     const [socket] = await taken;
     return { client, socket: socket as Socket };
   }
-  return { limit, dial, looks: () => looks };
+  async function dialAll(count: number) {
+    const all: Awaited<ReturnType<typeof dial>>[] = [];
+    while (all.length < count) all.push(await dial());
+    return all;
+  }
+  /** Asks something, so that the connection has moved. */
+  async function use({ client }: { readonly client: Socket }) {
+    client.write(health);
+    await once(client, 'data');
+  }
+  return { clock, limit, overdue, dial, dialAll, use, look, looks: () => looks };
 }
 
-t.test('when somebody is overdue to be read, then that one makes room', async (t) => {
-  const overdue: Socket[] = [];
-  const { limit, dial, looks } = await limited(t, 2, () => overdue.shift());
-  const [first, second] = [await dial(), await dial()];
-  overdue.push(second.socket);
+t.test('when all were used just now, then who is overdue to be read makes room', async (t) => {
+  const { clock, limit, overdue, dial, dialAll, use, look, looks } = await limited(t, 2);
+  const [first, second] = await dialAll(2);
+  limit.saw(look());
+  overdue.push(second?.socket as Socket);
   const third = await dial();
   t.same([first, second, third].map(destroyed), [false, true, false], 'though another is idle');
-  t.equal(looks(), 0, 'nor does anybody have to be looked at for it');
+  t.equal(looks(), 0, 'nor has anybody to be looked at for it');
+  await use(third);
+  clock.now = 1000;
+  overdue.push(third.socket);
   const fourth = await dial();
-  t.same([first, third, fourth].map(destroyed), [true, false, false], 'else the idle one does');
-  t.same([limit.ended(), limit.refused(), looks()], [2, 0, 1]);
+  t.same([first, third, fourth].map(destroyed), [true, false, false], 'or was so for a second');
+  t.same([limit.ended(), limit.refused(), looks()], [2, 0, 0]);
+});
+
+t.test('when who is overdue has ended by itself, then somebody else makes room', async (t) => {
+  const { limit, overdue, dialAll, dial } = await limited(t, 2);
+  const [first] = await dialAll(2);
+  const gone = new Socket();
+  gone.destroy();
+  overdue.push(gone);
+  const refused = await dial();
+  t.same([first, refused].map(destroyed), [false, true], 'or nobody does');
+  t.same([limit.ended(), limit.refused()], [0, 1]);
 });
 
 t.test('when somebody rests whose turn may come, then the newcomer is turned away', async (t) => {
-  const { limit, dial } = await limited(t, 2, () => undefined);
-  const resting = [await dial(), await dial()];
+  const { clock, limit, dial, dialAll } = await limited(t, 2);
+  const resting = await dialAll(2);
   for (const { socket } of resting) stopReading(socket);
+  clock.now = 5000;
   const newcomer = await dial();
   t.same([...resting, newcomer].map(destroyed), [false, false, true]);
   t.same([limit.ended(), limit.refused()], [0, 1]);
 });
 
 t.test('when one look has found many, then it serves all who come', async (t) => {
-  const { limit, dial, looks } = await limited(t, 6, () => undefined);
-  const idle: Awaited<ReturnType<typeof dial>>[] = [];
-  while (idle.length < 6) idle.push(await dial());
+  const { limit, dial, dialAll, use, look, looks } = await limited(t, 6);
+  const idle = await dialAll(6);
   const [, second, third] = idle;
   const first = await dial();
   t.equal(idle.filter(destroyed).length, 1);
-  second?.client.write(health);
-  if (second !== undefined) await once(second.client, 'data');
+  if (second !== undefined) await use(second);
   if (third !== undefined) stopReading(third.socket);
-  const others = [await dial(), await dial(), await dial()];
+  const others = await dialAll(3);
   t.equal(looks(), 1);
   t.same(
     [second, third].map(destroyed),
@@ -144,9 +172,24 @@ t.test('when one look has found many, then it serves all who come', async (t) =>
   t.same([first, ...others].map(destroyed), [false, false, false, false]);
   await dial();
   t.equal(looks(), 2, 'until there is nobody left');
-  limit.forget();
+  limit.saw(look().slice(0, 0));
   await dial();
-  t.equal(looks(), 3, 'or they are forgotten');
+  t.equal(looks(), 3, 'or a later one has found nobody');
+});
+
+t.test('when a look has made room for too few, then the next one waits', async (t) => {
+  const { clock, limit, dial, dialAll, looks } = await limited(t, 300);
+  const [idle, ...resting] = await dialAll(300);
+  for (const { socket } of resting) stopReading(socket);
+  const newcomer = await dial();
+  t.same([idle, newcomer].map(destroyed), [true, false]);
+  stopReading(newcomer.socket);
+  clock.now = 99;
+  await dial();
+  t.same([looks(), limit.refused()], [1, 1]);
+  clock.now = 100;
+  await dial();
+  t.same([looks(), limit.refused()], [2, 2]);
 });
 
 t.test('when idle connections fill a service, then they make room for who asks', async (t) => {

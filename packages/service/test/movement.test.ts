@@ -38,7 +38,7 @@ async function listening(t: Test, connectionsCheckingIntervalMs = 600_000) {
   return {
     clock,
     ...movement,
-    end: endStill(movement, { idleMs, quietMs, now }),
+    end: () => endStill(movement.look(), { idleMs, quietMs, now }),
     untilNever: () =>
       new Promise<void>((resolve) => {
         reached = resolve;

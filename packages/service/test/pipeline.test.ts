@@ -156,6 +156,7 @@ function openLines() {
   let deferred: (() => void)[] = [];
   const { take, unanswered } = boundPipelines((_request, response) => begun.push(response), {
     isClosing: () => false,
+    readOn: () => {},
     defer: (run) => deferred.push(run),
   });
   return {

@@ -123,3 +123,32 @@ t.test('when it is asked who has waited for longer, then it is told from whichev
   t.equal(line.size, 0);
   t.end();
 });
+
+t.test('when the oldest is asked for, then it is the first that fits, within some looks', (t) => {
+  const { clock, line, take } = openLine();
+  for (const one of ['a', 'b']) line.add(one);
+  clock.now = 1001;
+  line.add('quick');
+  t.same(take(1), ['quick']);
+  line.add('c');
+  clock.now = 3001;
+  t.equal(
+    line.takeOldest(3001, 9, () => true),
+    undefined,
+  );
+  t.equal(
+    line.takeOldest(1000, 1, (one) => one === 'b'),
+    undefined,
+  );
+  t.equal(
+    line.takeOldest(1000, 2, (one) => one === 'b'),
+    'b',
+  );
+  t.equal(
+    line.takeOldest(1999, 9, (one) => one === 'c'),
+    'c',
+  );
+  t.ok(line.has('a'));
+  t.equal(line.size, 1);
+  t.end();
+});
