@@ -12,8 +12,8 @@ export interface BackpressureOptions<One> {
   /** Whether what was read already waits to be worked on. */
   readonly isBackedUp: () => boolean;
   readonly stopReading: (connection: One) => void;
-  /** Reads on, unless somebody else does not want that. */
-  readonly readOn: (connection: One) => void;
+  /** Reads on, unless somebody else does not want that, and returns whether it did. */
+  readonly readOn: (connection: One) => boolean;
 }
 
 /** What of a connection is needed here. */
@@ -68,7 +68,7 @@ export interface Backpressure<One> {
   resting(): number;
   /**
    * Takes out of the line who has rested for the longest of those that fit, if that is longer than
-   * clients are seen to wait: at least a quarter of those have hung up, which shows only when they are
+   * clients are seen to wait, or than 5 s: many of those have hung up, which shows only when they are
    * read from.
    */
   takeOverdue(fits: (connection: One) => boolean): One | undefined;
@@ -153,8 +153,8 @@ export function createBackpressure<One extends Connection>(
   function readOnFrom(count: number): boolean {
     const read = resting.take(count, resting.size, (connection, waitedMs) => {
       if (connection.destroyed) return false;
+      if (!readOn(connection)) return false;
       if (waitedMs > momentMs) rests.set(connection, { ms: waitedMs, isObserved: false });
-      readOn(connection);
       return true;
     });
     // What they have sent is read in the turn that follows.

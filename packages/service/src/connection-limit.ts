@@ -1,11 +1,14 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Movement, Seen } from './movement.js';
-import { isReadFrom } from './pause.js';
 
 export interface ConnectionLimitOptions {
   /** More are never open: each costs memory and a descriptor, and both end. */
   readonly maxConnections: number;
+  /** Whether a connection that looks idle waits for its turn to be read, or has just got it. */
+  readonly isWaiting: (socket: Socket) => boolean;
+  /** How many requests of a connection have come and are not answered yet. */
+  readonly unanswered: (socket: Socket) => number;
   /** Takes a connection, to be ended, whose client has waited for too long to be read. */
   readonly takeOverdue: () => Socket | undefined;
   /** Milliseconds on a clock that only goes forward. */
@@ -30,16 +33,19 @@ const policy = {
   sharePaid: 1 / 128,
   /** When it made room for fewer, the next look waits for so long. */
   lookAgainMs: 100,
+  /** What is seen is kept in mind where more are open. */
+  nearlyFull: 0.9,
   linesMs: 10_000,
 };
 
 /**
  * Makes room where the limit of connections is met: those are ended on which nothing has moved for the
  * longest, be they mute or kept alive, or their client stuck in the middle of a request or of reading an
- * answer. Where all have been used within a second, those go first who have waited for longer to be
- * read than clients are seen to: many of them have hung up, and come again. A newcomer is turned away
- * only if there was nobody. Without that, whoever opens many and sends or reads nothing shuts out
- * everybody, health included. Nobody is ended whose answer is being made.
+ * answer. Where none has been still for a second, those go first who have waited for longer to be read
+ * than clients are seen to: many of them have hung up, and come again. A newcomer is turned away only
+ * if all the others are at work, or wait for a turn that may still come. Without that, whoever opens
+ * many and sends or reads nothing shuts out everybody, health included. Nobody is ended whose answer
+ * is being made.
  *
  * @param connections all that are open
  */
@@ -47,13 +53,13 @@ export function limitConnections(
   server: Server,
   connections: Set<Socket>,
   { look, isStill }: Movement,
-  { maxConnections, takeOverdue, now, warn }: ConnectionLimitOptions,
+  { maxConnections, isWaiting, unanswered, takeOverdue, now, warn }: ConnectionLimitOptions,
 ): ConnectionLimit {
   const told = { refused: 0, ended: 0, at: Number.NEGATIVE_INFINITY };
   /** Those that could be spared at the last look, the best last. */
   let spare: Seen[] = [];
   let lookedAt = Number.NEGATIVE_INFINITY;
-  /** For how many the last look has made room. */
+  /** How many of those made room. */
   let paid = 0;
   let refused = 0;
   let ended = 0;
@@ -61,20 +67,16 @@ export function limitConnections(
   const stillMs = ({ since }: Seen) => now() - since.at;
 
   function canBeSpared(one: Seen): boolean {
-    // Of an idle one that is not read from something may wait to be read: it may be overdue.
-    if (one.exchange === 'idle') return isReadFrom(one.socket);
-    return one.exchange !== 'answering' && stillMs(one) >= policy.longMs;
-  }
-
-  /** The idle before the others, and whoever has been so longest first. */
-  function byUse(one: Seen, other: Seen): number {
-    const idle = Number(other.exchange === 'idle') - Number(one.exchange === 'idle');
-    return idle || one.since.look - other.since.look;
+    if (one.exchange === 'idle') return !isWaiting(one.socket);
+    // Behind an answer that is on its way others may be being made.
+    const isWorkedOn = one.exchange === 'answering' || unanswered(one.socket) > 1;
+    return !isWorkedOn && stillMs(one) >= policy.longMs;
   }
 
   function saw(seen: readonly Seen[]): void {
-    const isFull = connections.size >= maxConnections;
-    spare = isFull ? seen.filter(canBeSpared).sort(byUse).reverse() : [];
+    const isFull = connections.size >= maxConnections * policy.nearlyFull;
+    const bySince = (one: Seen, other: Seen) => one.since.look - other.since.look;
+    spare = isFull ? seen.filter(canBeSpared).sort(bySince).reverse() : [];
   }
 
   /** The best of those that can be spared still, if nothing has moved on it for so long. */
@@ -85,7 +87,9 @@ export function limitConnections(
       const isGood = canBeSpared(one) && isStill(one);
       if (isGood && stillMs(one) < leastMs) return undefined;
       spare.pop();
-      if (isGood) return one.socket;
+      if (!isGood) continue;
+      paid += 1;
+      return one.socket;
     }
   }
 
@@ -97,18 +101,23 @@ export function limitConnections(
     saw(look().filter(({ socket }) => socket !== newcomer));
   }
 
+  /** @returns whether there was one that could be ended */
+  function endOne(): boolean {
+    for (;;) {
+      const socket = takeSpare(policy.longMs) ?? takeOverdue() ?? takeSpare(0);
+      if (socket === undefined) return false;
+      socket.destroy();
+      if (!connections.delete(socket)) continue;
+      ended += 1;
+      return true;
+    }
+  }
+
   /** @returns whether there is room now */
   function makeRoom(newcomer: Socket): boolean {
-    let socket = takeSpare(policy.longMs) ?? takeOverdue() ?? takeSpare(0);
-    if (socket === undefined) {
-      lookAgain(newcomer);
-      socket = takeSpare(0);
-    }
-    if (socket === undefined || !connections.delete(socket)) return false;
-    socket.destroy();
-    paid += 1;
-    ended += 1;
-    return true;
+    if (endOne()) return true;
+    lookAgain(newcomer);
+    return endOne();
   }
 
   function tell(): void {

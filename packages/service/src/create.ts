@@ -196,7 +196,7 @@ function showRequests(metrics: Metrics, entrance: Pick<Entrance, 'underWay' | 'w
 /** Bounds how many connections there are and how long nothing moves on them, and shows how many. */
 function boundConnections(
   app: FastifyInstance,
-  entrance: Pick<Entrance, 'resting' | 'takeOverdue'>,
+  entrance: Pick<Entrance, 'resting' | 'isWaiting' | 'unanswered' | 'takeOverdue'>,
   metrics: Metrics,
   limits: ConnectionLimits & { readonly maxConnections: number; readonly now: () => number },
 ): void {
@@ -206,6 +206,8 @@ function boundConnections(
   setNoTimers(app.server);
   const limit = limitConnections(app.server, connections, movement, {
     maxConnections,
+    isWaiting: entrance.isWaiting,
+    unanswered: entrance.unanswered,
     takeOverdue: entrance.takeOverdue,
     now,
     warn: (fields, sentence) => app.log.warn(fields, sentence),

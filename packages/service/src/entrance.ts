@@ -38,6 +38,10 @@ export interface Entrance
   before(fastify: Handle): Handle;
   /** To be called at each new connection. */
   accepted(socket: Socket): void;
+  /** Whether a connection waits for its turn to be read, or has just got it. */
+  isWaiting(socket: Socket): boolean;
+  /** How many requests of a connection are being worked on or held back. */
+  unanswered(socket: Socket): number;
   /**
    * Takes a connection, to be ended, on which nothing is under way and whose turn to be read has not
    * come for longer than clients are seen to wait.
@@ -112,8 +116,10 @@ export function createEntrance(options: EntranceOptions): Entrance {
   /** Whether a connection rests, or holds requests back. */
   const isKept = (socket: Socket) => pressure.isResting(socket) || pipelines.isHolding(socket);
 
-  function readOnIfWanted(socket: Socket): void {
-    if (!isKept(socket)) readOn(socket);
+  function readOnIfWanted(socket: Socket): boolean {
+    if (isKept(socket)) return false;
+    readOn(socket);
+    return true;
   }
 
   /** Whether nobody waits for an answer on a connection, nor for the end of one. */
@@ -171,6 +177,8 @@ export function createEntrance(options: EntranceOptions): Entrance {
       keepStopped(socket, () => isKept(socket));
       pressure.accepted();
     },
+    isWaiting: (socket) => isKept(socket) || pressure.restOf(socket) !== undefined,
+    unanswered: pipelines.unanswered,
     takeOverdue: () => pressure.takeOverdue(isFree),
     resting: pressure.resting,
     answered: admission.answered,

@@ -7,6 +7,8 @@ import { isReadFrom } from '../src/pause.js';
 
 class Line {
   isRead = true;
+  /** Whether somebody else does not want it to be read. */
+  isHeld = false;
   destroyed = false;
 }
 
@@ -29,7 +31,9 @@ function openLoop() {
       line.isRead = false;
     },
     readOn(line) {
+      if (line.isHeld) return false;
       line.isRead = true;
+      return true;
     },
   });
   return {
@@ -187,6 +191,26 @@ t.test('when a newcomer comes in a turn that is long, then it counts all the sam
   t.equal(readOf(lines), 320, 'newcomers are taken first');
   turn(1);
   t.equal(readOf(lines), 480);
+  t.end();
+});
+
+t.test('when somebody else does not want one to be read, then it takes no turn', (t) => {
+  const { pressure, rest, turn, waitFor } = openLoop();
+  pressure.arrived();
+  turn(21);
+  const lines = rest(200);
+  for (const line of lines.slice(0, 100)) line.isHeld = true;
+  turn(0);
+  t.equal(readOf(lines), 100);
+  t.equal(pressure.resting(), 0);
+  const more = rest(1000);
+  const [held = new Line()] = more;
+  held.isHeld = true;
+  turn(1000);
+  waitFor(1000);
+  turn(0);
+  t.notOk(held.isRead);
+  t.equal(pressure.restOf(held), undefined, 'nor has it been seen to have rested');
   t.end();
 });
 

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import { limitConnections } from '../src/connection-limit.js';
 import type { ServiceOptions } from '../src/index.js';
 import { watchMovement } from '../src/movement.js';
-import { stopReading } from '../src/pause.js';
+import { isReadFrom } from '../src/pause.js';
 import { openStall } from './stall.js';
 
 const health = 'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -72,7 +72,10 @@ async function limited(t: Test, maxConnections: number) {
   const clock = { now: 0 };
   const now = () => clock.now;
   const connections = new Set<Socket>();
-  const server = createServer((_request, response) => response.end('ok'));
+  // Whoever posts something has to send it all first.
+  const server = createServer(({ method }, response) => {
+    if (method === 'GET') response.end('ok');
+  });
   const { look, isStill } = watchMovement(connections, now);
   let looks = 0;
   const movement = {
@@ -88,8 +91,12 @@ async function limited(t: Test, maxConnections: number) {
     socket.on('close', () => connections.delete(socket));
   });
   const overdue: Socket[] = [];
+  const waiting = new Set<Socket>();
+  const pipelined = new Set<Socket>();
   const limit = limitConnections(server, connections, movement, {
     ...{ maxConnections, now },
+    isWaiting: (socket) => waiting.has(socket),
+    unanswered: (socket) => (pipelined.has(socket) ? 2 : 1),
     takeOverdue: () => overdue.shift(),
     warn: () => {},
   });
@@ -114,7 +121,10 @@ async function limited(t: Test, maxConnections: number) {
     client.write(health);
     await once(client, 'data');
   }
-  return { clock, limit, overdue, dial, dialAll, use, look, looks: () => looks };
+  return {
+    ...{ clock, limit, overdue, waiting, pipelined, connections },
+    ...{ dial, dialAll, use, look, looks: () => looks },
+  };
 }
 
 t.test('when all were used just now, then who is overdue to be read makes room', async (t) => {
@@ -133,21 +143,62 @@ t.test('when all were used just now, then who is overdue to be read makes room',
   t.same([limit.ended(), limit.refused(), looks()], [2, 0, 0]);
 });
 
-t.test('when who is overdue has ended by itself, then somebody else makes room', async (t) => {
-  const { limit, overdue, dialAll, dial } = await limited(t, 2);
-  const [first] = await dialAll(2);
+t.test('when who is to make room is gone already, then somebody else makes room', async (t) => {
+  const { limit, overdue, connections, dial, dialAll } = await limited(t, 2);
+  const [first, second] = await dialAll(2);
   const gone = new Socket();
-  gone.destroy();
   overdue.push(gone);
-  const refused = await dial();
-  t.same([first, refused].map(destroyed), [false, true], 'or nobody does');
-  t.same([limit.ended(), limit.refused()], [0, 1]);
+  const third = await dial();
+  t.same([first, second, third].map(destroyed), [true, false, false]);
+  t.ok(gone.destroyed);
+  t.same([limit.ended(), limit.refused(), connections.size], [1, 0, 2]);
+});
+
+t.test(
+  'when one is stuck and others are idle, then who has been still for longer goes',
+  async (t) => {
+    const { clock, limit, overdue, pipelined, dial, dialAll, use, look } = await limited(t, 3);
+    const [stuck, idle, other] = await dialAll(3);
+    stuck?.client.write(
+      'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n',
+    );
+    if (stuck !== undefined) await once(stuck.client, 'data');
+    limit.saw(look());
+    clock.now = 2000;
+    if (idle !== undefined) await use(idle);
+    if (other !== undefined) await use(other);
+    pipelined.add(stuck?.socket as Socket);
+    limit.saw(look());
+    overdue.push(other?.socket as Socket);
+    const fourth = await dial();
+    t.same(
+      [stuck, idle, other].map(destroyed),
+      [false, false, true],
+      'behind it somebody is at work',
+    );
+    pipelined.clear();
+    limit.saw(look());
+    const fifth = await dial();
+    t.same([stuck, idle, fourth, fifth].map(destroyed), [true, false, false, false]);
+  },
+);
+
+t.test('when a look comes where one has just left, then what it saw counts', async (t) => {
+  const { limit, dial, dialAll, look, looks } = await limited(t, 20);
+  const [first, left] = await dialAll(20);
+  left?.client.destroy();
+  if (left !== undefined) await once(left.socket, 'close');
+  limit.saw(look());
+  await dial();
+  await dial();
+  t.equal(first?.socket.destroyed, true);
+  t.same([looks(), limit.refused()], [0, 0]);
 });
 
 t.test('when somebody rests whose turn may come, then the newcomer is turned away', async (t) => {
-  const { clock, limit, dial, dialAll } = await limited(t, 2);
+  const { clock, limit, waiting, dial, dialAll } = await limited(t, 2);
   const resting = await dialAll(2);
-  for (const { socket } of resting) stopReading(socket);
+  for (const { socket } of resting) waiting.add(socket);
   clock.now = 5000;
   const newcomer = await dial();
   t.same([...resting, newcomer].map(destroyed), [false, false, true]);
@@ -155,13 +206,13 @@ t.test('when somebody rests whose turn may come, then the newcomer is turned awa
 });
 
 t.test('when one look has found many, then it serves all who come', async (t) => {
-  const { limit, dial, dialAll, use, look, looks } = await limited(t, 6);
+  const { limit, waiting, dial, dialAll, use, look, looks } = await limited(t, 6);
   const idle = await dialAll(6);
   const [, second, third] = idle;
   const first = await dial();
   t.equal(idle.filter(destroyed).length, 1);
   if (second !== undefined) await use(second);
-  if (third !== undefined) stopReading(third.socket);
+  if (third !== undefined) waiting.add(third.socket);
   const others = await dialAll(3);
   t.equal(looks(), 1);
   t.same(
@@ -178,12 +229,12 @@ t.test('when one look has found many, then it serves all who come', async (t) =>
 });
 
 t.test('when a look has made room for too few, then the next one waits', async (t) => {
-  const { clock, limit, dial, dialAll, looks } = await limited(t, 300);
+  const { clock, limit, waiting, dial, dialAll, looks } = await limited(t, 300);
   const [idle, ...resting] = await dialAll(300);
-  for (const { socket } of resting) stopReading(socket);
+  for (const { socket } of resting) waiting.add(socket);
   const newcomer = await dial();
   t.same([idle, newcomer].map(destroyed), [true, false]);
-  stopReading(newcomer.socket);
+  waiting.add(newcomer.socket);
   clock.now = 99;
   await dial();
   t.same([looks(), limit.refused()], [1, 1]);
@@ -290,4 +341,38 @@ t.test('when all connections are at work, then the newcomer is turned away', asy
   const later = await dial();
   later.socket.write(health);
   await later.until('"ok"');
+});
+
+t.test('when all of a service have waited for too long, then one of them makes room', async (t) => {
+  const time = { now: 0 };
+  const app = openStall({ now: () => time.now, maxConnections: 300 });
+  const accepted: Socket[] = [];
+  app.server.on('connection', (socket) => accepted.push(socket));
+  const newcomer = new Socket();
+  let resting: Socket[] = [];
+  app.get('/work', () => {
+    time.now += 1;
+    if (resting.length > 0) return 'done';
+    resting = accepted.filter((socket) => !isReadFrom(socket));
+    if (resting.length === 0) return 'done';
+    time.now += 6000;
+    app.server.emit('connection', newcomer);
+    return 'done';
+  });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  t.teardown(() => app.close());
+  const { port } = app.server.address() as AddressInfo;
+  const clients = Array.from({ length: 300 }, () => {
+    const client = connect(port, '127.0.0.1').on('error', () => {});
+    client.on('data', () => client.write('GET /work HTTP/1.1\r\nHost: a\r\n\r\n'));
+    t.teardown(() => client.destroy());
+    return client;
+  });
+  for (const client of clients) client.write(health);
+  for (let waits = 0; resting.length === 0 && waits < 1000; waits += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  t.equal(resting.filter(({ destroyed: isDestroyed }) => isDestroyed).length, 1);
+  t.notOk(newcomer.destroyed);
+  for (const client of clients) client.destroy();
 });

@@ -4,6 +4,10 @@ import { type AddressInfo, connect, Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { createEntrance } from '../src/entrance.js';
 import { isReadFrom } from '../src/pause.js';
+import { readyAnswer } from '../src/shortcut.js';
+
+/** More than the system takes on its way. */
+const large = readyAnswer('/large', [], 'x'.repeat(50_000_000));
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
 
@@ -18,8 +22,20 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
 /** A server behind an entrance, on which a quick request makes a turn long, and a slow one waits. */
 async function open(t: Test) {
   const clock = { ms: 0 };
+  let areNewcomersComing = false;
+  let isToRest = false;
+
+  function letOthersWait(): void {
+    areNewcomersComing = isToRest;
+    letNewcomersCome();
+  }
+
   const entrance = createEntrance({
-    shortcut: () => undefined,
+    shortcut(url) {
+      if (url !== '/large') return undefined;
+      letOthersWait();
+      return large;
+    },
     shed: () => undefined,
     urgent: [],
     requestId: () => 'a',
@@ -30,8 +46,6 @@ async function open(t: Test) {
     now: () => clock.ms,
   });
   const slow: ServerResponse[] = [];
-  let areNewcomersComing = false;
-  let isToRest = false;
 
   /** As long as newcomers come, nobody who rests is read from. */
   function letNewcomersCome(): void {
@@ -48,8 +62,7 @@ async function open(t: Test) {
         return;
       }
       clock.ms += 30;
-      areNewcomersComing = isToRest;
-      letNewcomersCome();
+      letOthersWait();
       response.end('ok');
     }),
   );
@@ -70,12 +83,13 @@ async function open(t: Test) {
   }
 
   /** A connection that rests, and does so for as long as newcomers come. */
-  async function rest(requests: string) {
+  async function rest(requests: string, prepare: (client: Socket) => void = () => {}) {
     const { client, socket } = await dial();
     const answered = once(client, 'data');
     client.write(get('/quick'));
     await answered;
     isToRest = true;
+    prepare(client);
     client.write(requests);
     await until('it rests', () => entrance.resting() > 0);
     return { client, socket };
@@ -111,6 +125,15 @@ t.test('when an answer is being made on a connection that rests, then it is let 
   const answered = once(client, 'data');
   slow[0]?.end('done');
   await answered;
+});
+
+t.test('when a client that rests has not read its answer, then it is let be, too', async (t) => {
+  const { clock, entrance, rest, serveOthers } = await open(t);
+  const { client } = await rest(get('/large'), (client) => client.pause());
+  clock.ms += 60_000;
+  t.equal(entrance.takeOverdue(), undefined);
+  serveOthers();
+  client.destroy();
 });
 
 t.test('when one that rests holds requests back, then it is not read in its turn', async (t) => {
