@@ -26,7 +26,7 @@ const names: ServiceName[] = ['catalog', 'order', 'gateway'];
 
 /** Waits for a state that is certain to come; the bound is only for a test that is broken. */
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let round = 0; round < 1000; round += 1) {
+  for (let round = 0; round < 6000; round += 1) {
     if (await holds()) return;
     await sleep(10);
   }
