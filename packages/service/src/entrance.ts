@@ -5,8 +5,8 @@ import { after } from './after.js';
 import { type Backpressure, createBackpressure } from './backpressure.js';
 import { exchangeOn, hasHungUp } from './exchange.js';
 import type { FailureLog } from './failure-log.js';
-import { keepStopped, readOn, stopReading } from './pause.js';
 import { boundPipelines, type Handle, type Pipelines } from './pipeline.js';
+import { keepStopped, readOn, stopReading } from './reading.js';
 import { refuseAndLeave, refuseAtOnce, type Shed, turnAway } from './shedding.js';
 import { type Shortcut, takeShortcut } from './shortcut.js';
 

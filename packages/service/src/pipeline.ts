@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { stopParsing } from './exchange.js';
-import { stopReading } from './pause.js';
+import { stopReading } from './reading.js';
 
 /** Works on one request; the answer is given once the response closes. */
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void;

@@ -29,12 +29,12 @@ export interface WaitingLine<One> {
    * Takes those out of the line who have waited for longer, at most `count`.
    * @returns how many they were
    */
-  takeOlder(waitedMs: number, count: number, tell: (one: One, waitedMs: number) => void): number;
+  takeOlder(leastMs: number, count: number, tell: (one: One, waitedMs: number) => void): number;
   /**
    * Takes the one out of the line that has waited for the longest of those that fit, if for longer.
    * @param looks at most so many are looked at
    */
-  takeOldest(waitedMs: number, looks: number, fits: (one: One) => boolean): One | undefined;
+  takeOldest(leastMs: number, looks: number, fits: (one: One) => boolean): One | undefined;
 }
 
 /**
@@ -50,6 +50,18 @@ export function createWaitingLine<One>({ now, freshMs }: WaitingLineOptions): Wa
   const fresh = new Map<One, number>();
   const passedOver = new Map<One, number>();
   const has = (one: One) => fresh.has(one) || passedOver.has(one);
+
+  /** Those who have waited for longer, and the part of the line in which each does. */
+  function* older(leastMs: number) {
+    const time = now();
+    for (const part of [passedOver, fresh]) {
+      for (const [one, since] of part) {
+        const waitedMs = time - since;
+        if (waitedMs <= leastMs) break;
+        yield { one, part, waitedMs };
+      }
+    }
+  }
 
   return {
     get size() {
@@ -86,30 +98,24 @@ export function createWaitingLine<One>({ now, freshMs }: WaitingLineOptions): Wa
       serveFrom(passedOver);
       return taken;
     },
-    takeOlder(waitedMs, count, tell) {
-      const time = now();
+    takeOlder(leastMs, count, tell) {
       let left = count;
-      for (const some of [passedOver, fresh]) {
-        for (const [one, since] of some) {
-          if (left === 0 || time - since <= waitedMs) break;
-          some.delete(one);
-          left -= 1;
-          tell(one, time - since);
-        }
+      for (const { one, part, waitedMs } of older(leastMs)) {
+        if (left === 0) break;
+        part.delete(one);
+        left -= 1;
+        tell(one, waitedMs);
       }
       return count - left;
     },
-    takeOldest(waitedMs, looks, fits) {
-      const time = now();
+    takeOldest(leastMs, looks, fits) {
       let left = looks;
-      for (const some of [passedOver, fresh]) {
-        for (const [one, since] of some) {
-          if (left === 0 || time - since <= waitedMs) break;
-          left -= 1;
-          if (!fits(one)) continue;
-          some.delete(one);
-          return one;
-        }
+      for (const { one, part } of older(leastMs)) {
+        if (left === 0) break;
+        left -= 1;
+        if (!fits(one)) continue;
+        part.delete(one);
+        return one;
       }
       return undefined;
     },

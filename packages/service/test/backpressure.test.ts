@@ -3,7 +3,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import t from 'tap';
 import { type Backpressure, createBackpressure } from '../src/backpressure.js';
 import { createService } from '../src/create.js';
-import { isReadFrom } from '../src/pause.js';
+import { isReadFrom } from './until.js';
 
 class Line {
   isRead = true;

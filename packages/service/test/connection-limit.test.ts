@@ -5,8 +5,8 @@ import t, { type Test } from 'tap';
 import { limitConnections } from '../src/connection-limit.js';
 import type { ServiceOptions } from '../src/index.js';
 import { watchMovement } from '../src/movement.js';
-import { isReadFrom } from '../src/pause.js';
 import { openStall } from './stall.js';
+import { isReadFrom, until } from './until.js';
 
 const health = 'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n';
 const purchase = 'POST /wares/2/buy HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -369,9 +369,7 @@ t.test('when all of a service have waited for too long, then one of them makes r
     return client;
   });
   for (const client of clients) client.write(health);
-  for (let waits = 0; resting.length === 0 && waits < 1000; waits += 1) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await until('some rest', () => resting.length > 0);
   t.equal(resting.filter(({ destroyed: isDestroyed }) => isDestroyed).length, 1);
   t.notOk(newcomer.destroyed);
   for (const client of clients) client.destroy();

@@ -3,21 +3,13 @@ import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { createEntrance } from '../src/entrance.js';
-import { isReadFrom } from '../src/pause.js';
 import { readyAnswer } from '../src/shortcut.js';
+import { isReadFrom, until } from './until.js';
 
 /** More than the system takes on its way. */
 const large = readyAnswer('/large', [], 'x'.repeat(50_000_000));
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
-
-/** @throws Error when it does not come to be so */
-async function until(what: string, isSo: () => boolean): Promise<void> {
-  for (let waits = 0; !isSo(); waits += 1) {
-    if (waits > 1000) throw new Error(`It never came that ${what}.`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 /** A server behind an entrance, on which a quick request makes a turn long, and a slow one waits. */
 async function open(t: Test) {

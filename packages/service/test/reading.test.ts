@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
-import { isReadFrom, keepStopped, readOn, stopReading } from '../src/pause.js';
 import { boundPipelines } from '../src/pipeline.js';
+import { keepStopped, readOn, stopReading } from '../src/reading.js';
+import { isReadFrom, until } from './until.js';
 
 const get = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 
@@ -25,14 +26,6 @@ async function open(t: Test, handle: Parameters<typeof createServer>[1]) {
 /** Whatever has arrived by now was read. */
 async function turns(): Promise<void> {
   for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
-}
-
-/** @throws Error when it does not come to be so */
-async function until(what: string, isSo: () => boolean): Promise<void> {
-  for (let waits = 0; !isSo(); waits += 1) {
-    if (waits > 1000) throw new Error(`It never came that ${what}.`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 t.test('when reading is stopped, then Node does not go on behind a request', async (t) => {

@@ -14,8 +14,8 @@ function handleOf(connection: Socket): Handle | undefined {
 }
 
 /**
- * Reads no more from a connection, whatever it is that Node does with the stream above: that it
- * resumes behind every request, and to pause it takes three times as long.
+ * Reads no more from a connection. The stream above is not paused, for Node resumes that behind every
+ * request.
  */
 export function stopReading(connection: Socket): void {
   const handle = handleOf(connection);
@@ -30,11 +30,6 @@ export function readOn(connection: Socket): void {
   if (!handle || handle.reading || connection.isPaused()) return;
   handle.reading = true;
   if (handle.readStart() !== 0) connection.destroy();
-}
-
-/** Whether a connection that is open is read from. */
-export function isReadFrom(connection: Socket): boolean {
-  return handleOf(connection)?.reading !== false;
 }
 
 /**
