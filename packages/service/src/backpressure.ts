@@ -57,7 +57,10 @@ export interface Backpressure<One> {
   isAccepting(): boolean;
   /** Whether connections are to rest once their request is answered. */
   isHigh(): boolean;
-  /** Lets a connection rest from the end of this turn on, and reads on when its own comes. */
+  /**
+   * Lets a connection rest from the end of this turn on, or at once if that is long already, and reads
+   * on when its own comes.
+   */
   rest(connection: One): void;
   /** How a connection has rested from which was read in this turn, if for more than a moment. */
   restOf(connection: One): Rest | undefined;
@@ -114,8 +117,11 @@ export function createBackpressure<One extends Connection>(
     defer(endTurn);
   }
 
+  /** Whether this turn has taken too long already. */
+  const isLong = () => turnBeganAt !== undefined && now() - turnBeganAt > policy.turnMs;
+
   function endTurn(): void {
-    wasLong = now() - (turnBeganAt ?? 0) > policy.turnMs;
+    wasLong = isLong();
     turnBeganAt = undefined;
     for (const connection of answered) letRest(connection);
     answered = [];
@@ -186,7 +192,7 @@ export function createBackpressure<One extends Connection>(
       beginUnlessBegun();
     },
     isAccepting: () => typeof accepting === 'object',
-    isHigh: () => !hasEnded && (wasLong || resting.size > 0 || isBackedUp()),
+    isHigh: () => !hasEnded && (wasLong || resting.size > 0 || isBackedUp() || isLong()),
     restOf: (connection) => rests.get(connection),
     observe(rest, hasLeft) {
       if (!rest.isObserved) patience.observe(rest.ms, hasLeft);
@@ -197,7 +203,9 @@ export function createBackpressure<One extends Connection>(
     takeOverdue: (fits) => resting.takeOldest(patience.limitMs(), policy.overdueLooks, fits),
     rest(connection) {
       if (hasEnded) return;
-      answered.push(connection);
+      // What they ask meanwhile would be read in this very turn: libuv reads until nothing is there.
+      if (isLong()) letRest(connection);
+      else answered.push(connection);
       beginUnlessBegun();
     },
     end(done) {

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { type Backpressure, createBackpressure } from '../src/backpressure.js';
 import { createService } from '../src/create.js';
+import { readyAnswer } from '../src/shortcut.js';
 import { isReadFrom } from './until.js';
 
 class Line {
@@ -100,6 +102,25 @@ t.test('when a turn was long, then who is served rests, and is read from in turn
   t.notOk(pressure.isHigh());
   turn(0);
   t.notOk(isWaiting(), 'it is over');
+  t.end();
+});
+
+t.test('when a turn gets long, then whoever is served from then on rests at once', (t) => {
+  const { pressure, rest, turn, waitFor } = openLoop();
+  pressure.arrived();
+  waitFor(20);
+  t.notOk(pressure.isHigh());
+  const [early] = rest(1);
+  waitFor(1);
+  t.ok(pressure.isHigh());
+  t.equal(early?.isRead, true, 'but not whoever was served before');
+  t.equal(readOf(rest(300)), 0, 'or what they ask meanwhile is read in the same turn');
+  t.equal(pressure.resting(), 300);
+  pressure.rest(early ?? new Line());
+  t.equal(early?.isRead, false, 'unless it is served once more');
+  turn(0);
+  t.ok(pressure.isHigh(), 'and it was a long one when it ends');
+  t.equal(pressure.resting(), 301 - 128);
   t.end();
 });
 
@@ -488,3 +509,55 @@ t.test(
     );
   },
 );
+
+/** Clients on a thread of their own, who ask again as soon as they are answered. */
+const eagerClients = `
+  const { connect } = require('node:net');
+  const { workerData: { port, connections, each } } = require('node:worker_threads');
+  const request = 'GET /ready HTTP/1.1\\r\\nhost: shop\\r\\n\\r\\n';
+  let open = 0;
+  const all = Array.from({ length: connections }, () => {
+    const socket = connect(port, '127.0.0.1', () => {
+      open += 1;
+      if (open === connections) for (const one of all) one.write(request);
+    });
+    let answers = 0;
+    socket.on('data', () => {
+      answers += 1;
+      if (answers === each) socket.destroy();
+      else socket.write(request);
+    });
+    return socket;
+  });
+`;
+
+t.test('when many ask again as soon as they are answered, then a turn has an end', async (t) => {
+  let inTurn = 0;
+  let mostInTurn = 0;
+  let all = 0;
+  const answer = readyAnswer('/ready', [], 'ready');
+  const app = createService({
+    name: 'busy',
+    config: { LOG_LEVEL: 'silent' },
+    shortcut() {
+      all += 1;
+      if (inTurn === 0) {
+        setImmediate(() => {
+          mostInTurn = Math.max(mostInTurn, inTurn);
+          inTurn = 0;
+        });
+      }
+      inTurn += 1;
+      return answer;
+    },
+  });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  t.teardown(() => app.close());
+  const { port } = app.server.address() as AddressInfo;
+  // libuv goes on reading, up to 48 times, as long as 1,024 connections at once have something to read.
+  const [connections, each] = [2000, 20];
+  const worker = new Worker(eagerClients, { eval: true, workerData: { port, connections, each } });
+  await once(worker, 'exit');
+  t.equal(all, connections * each);
+  t.ok(mostInTurn < 3 * connections, `${mostInTurn} requests were read in one turn`);
+});
