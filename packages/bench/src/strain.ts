@@ -92,11 +92,10 @@ export async function strain(
   });
 }
 
-/** The slow clients and the probes are this very process, which is a part of the load. */
 function divide(shop: readonly number[], load: number): boolean {
   const cores = divideCores();
   if (cores === undefined) return false;
-  return keepToCores(shop, cores.shop) && keepToCores([load, process.pid], cores.load);
+  return keepToCores(shop, cores.shop) && keepToCores([load], cores.load);
 }
 
 interface Trial {

@@ -8,9 +8,9 @@ const [parentField, userTicksField, systemTicksField] = [1, 11, 12];
 const [endedUserTicksField, endedSystemTicksField] = [13, 14];
 
 /**
- * The memory that a process holds, in bytes. To read a file takes some ten microseconds; to start `ps`,
- * which where there is no /proc is all there is, as many milliseconds: in the middle of a measurement
- * that is taken from whoever is measured.
+ * The memory that a process holds, in bytes. To read a file takes microseconds; to start `ps`, which is
+ * all there is where there is no /proc, some ten milliseconds, which in the middle of a measurement are
+ * taken from whoever is measured.
  */
 export function residentBytes(pid: number): number {
   const status = textOf(`/proc/${pid}/status`);

@@ -58,8 +58,8 @@ export interface Backpressure<One> {
   /** Whether connections are to rest once their request is answered. */
   isHigh(): boolean;
   /**
-   * Lets a connection rest from the end of this turn on, or at once if that is long already, and reads
-   * on when its own comes.
+   * Lets a connection rest until its turn comes to be read: from the end of this turn of the event
+   * loop on, or at once where this one has taken too long already.
    */
   rest(connection: One): void;
   /** How a connection has rested from which was read in this turn, if for more than a moment. */
@@ -123,8 +123,7 @@ export function createBackpressure<One extends Connection>(
   function endTurn(): void {
     wasLong = isLong();
     turnBeganAt = undefined;
-    for (const connection of answered) letRest(connection);
-    answered = [];
+    letAllRest();
     if (accepting === 'next' || typeof accepting === 'object') {
       if (isQuotaRead) judgeTurn();
       // The turn in which the first of them came was as long as any.
@@ -168,10 +167,13 @@ export function createBackpressure<One extends Connection>(
     return read === count;
   }
 
-  function letRest(connection: One): void {
-    if (connection.destroyed) return;
-    resting.add(connection);
-    stopReading(connection);
+  function letAllRest(): void {
+    for (const connection of answered) {
+      if (connection.destroyed) continue;
+      resting.add(connection);
+      stopReading(connection);
+    }
+    answered = [];
   }
 
   /** Sets the quota by the turn that ends. */
@@ -203,9 +205,10 @@ export function createBackpressure<One extends Connection>(
     takeOverdue: (fits) => resting.takeOldest(patience.limitMs(), policy.overdueLooks, fits),
     rest(connection) {
       if (hasEnded) return;
-      // What they ask meanwhile would be read in this very turn: libuv reads until nothing is there.
-      if (isLong()) letRest(connection);
-      else answered.push(connection);
+      answered.push(connection);
+      // What they ask meanwhile would be read in this very turn: libuv polls up to 48 times, as long as
+      // 1,024 connections at once have something to read.
+      if (isLong()) letAllRest();
       beginUnlessBegun();
     },
     end(done) {
