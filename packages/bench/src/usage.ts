@@ -23,20 +23,20 @@ export function residentBytes(pid: number): number {
 
 /** The processor time that a process has used, in milliseconds; undefined where there is no /proc. */
 export function cpuMs(pid: number): number | undefined {
-  const fields = statusOf(pid);
+  const fields = statOf(pid);
   if (fields === undefined) return undefined;
   return millisecondsIn(fields, [userTicksField, systemTicksField]);
 }
 
 /** The same of a process and of all that it has started, as PostgreSQL does for each connection. */
 export function treeCpuMs(pid: number): number | undefined {
-  const fields = statusOf(pid);
+  const fields = statOf(pid);
   if (fields === undefined) return undefined;
   const ended = [endedUserTicksField, endedSystemTicksField];
   const own = millisecondsIn(fields, [userTicksField, systemTicksField, ...ended]);
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .map((name) => statusOf(Number(name)))
+    .map((name) => statOf(Number(name)))
     .filter((child) => Number(child?.[parentField]) === pid)
     .reduce(
       (sum, child = []) => sum + millisecondsIn(child, [userTicksField, systemTicksField]),
@@ -45,7 +45,7 @@ export function treeCpuMs(pid: number): number | undefined {
 }
 
 /** What /proc says of a process, from its state on; undefined when there is no such process. */
-function statusOf(pid: number): string[] | undefined {
+function statOf(pid: number): string[] | undefined {
   const text = textOf(`/proc/${pid}/stat`);
   // The name in parentheses may contain anything, also spaces: what follows it is counted.
   return text?.slice(text.lastIndexOf(')') + 2).split(' ');
